@@ -1,0 +1,34 @@
+"""The engine turns token ids into token ids. It knows no chat, no JSON API, no text.
+
+This facade is all that `server` imports. It must not import torch (a test asserts it): the engine proper runs in a
+process of its own, which `EngineClient` starts and talks to.
+"""
+
+from engine.config import EngineConfig
+from engine.errors import ConfigError, EngineError, EngineUnavailable, RequestRefused
+from engine.messages import (
+    EngineStats,
+    GenerateRequest,
+    Loading,
+    PlanLine,
+    Ready,
+    SamplingParams,
+    StepOutput,
+    TokenLogprobs,
+)
+
+__all__ = [
+    "ConfigError",
+    "EngineConfig",
+    "EngineError",
+    "EngineStats",
+    "EngineUnavailable",
+    "GenerateRequest",
+    "Loading",
+    "PlanLine",
+    "Ready",
+    "RequestRefused",
+    "SamplingParams",
+    "StepOutput",
+    "TokenLogprobs",
+]

@@ -1,0 +1,52 @@
+"""StepPlan: what the scheduler asks of the runner for one step. Plain data, no tensors.
+
+A *row* is a small integer that stands for a running request: the runner keeps its per-request state
+(sampling parameters, block table, token counts) under that index from the step in which it appears in
+`new_rows` until the step in which it appears in `freed_rows`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.messages import SamplingParams
+
+
+@dataclass(slots=True)
+class NewRow:
+    """A request that (re-)enters the running set. `token_ids` is all that is known of it: the prompt, then what was
+    generated before a preemption."""
+
+    row: int
+    sampling: SamplingParams
+    token_ids: Sequence[int]
+    prompt_length: int
+
+
+@dataclass(slots=True)
+class PlannedRequest:
+    """The tokens of one request to compute in this step.
+
+        token_ids of the request   [0 ........ start)[start ...... start+count) ...
+                                    already in KV      compute now
+        block_ids[i] holds the KV of tokens [i*P, (i+1)*P); there are enough of them for start+count tokens.
+
+    `sample` is true where the last token computed is the last known, so that its logits give the next one.
+    `block_ids` is the scheduler's own list: read it during the step, do not keep it.
+    """
+
+    row: int
+    start: int
+    token_ids: Sequence[int]
+    block_ids: Sequence[int]
+    sample: bool
+
+
+@dataclass(slots=True)
+class StepPlan:
+    """One step. Rows in `freed_rows` may come back in `new_rows` of the same plan, for another request:
+    apply the frees first."""
+
+    requests: list[PlannedRequest]
+    new_rows: list[NewRow]
+    freed_rows: list[int]
+    total_tokens: int
