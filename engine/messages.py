@@ -1,7 +1,7 @@
 """What crosses the process boundary, as msgspec structs in MessagePack. Plain data only.
 
-    API process  -> engine:  GenerateRequest | Cancel
-    engine -> API process:   Loading* -> Ready | LoadFailed, then one StepReport a step
+API process  -> engine:  GenerateRequest | Cancel
+engine -> API process:   Loading* -> Ready | LoadFailed, then one StepReport a step
 """
 
 from typing import Literal
