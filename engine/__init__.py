@@ -4,8 +4,9 @@ This facade is all that `server` imports. It must not import torch (a test asser
 process of its own, which `EngineClient` starts and talks to.
 """
 
+from engine.client import EngineClient, EngineStatus
 from engine.config import EngineConfig
-from engine.errors import ConfigError, EngineError, EngineUnavailable, RequestRefused
+from engine.errors import ConfigError, EngineError, EngineUnavailable, RequestRefused, StepFailed
 from engine.messages import (
     EngineStats,
     GenerateRequest,
@@ -14,14 +15,17 @@ from engine.messages import (
     Ready,
     SamplingParams,
     StepOutput,
+    StepReport,
     TokenLogprobs,
 )
 
 __all__ = [
     "ConfigError",
+    "EngineClient",
     "EngineConfig",
     "EngineError",
     "EngineStats",
+    "EngineStatus",
     "EngineUnavailable",
     "GenerateRequest",
     "Loading",
@@ -29,6 +33,8 @@ __all__ = [
     "Ready",
     "RequestRefused",
     "SamplingParams",
+    "StepFailed",
     "StepOutput",
+    "StepReport",
     "TokenLogprobs",
 ]

@@ -5,6 +5,7 @@
     │   ├── CheckpointError    a checkpoint folder is not what it says it is
     │   └── DoesNotFit         the memory plan exceeds the machine
     ├── RequestRefused         this request can never run here; others are unaffected
+    ├── StepFailed             the model could not compute a step of this request (out of memory, NaN)
     └── EngineUnavailable      the engine process is loading, dead or stuck
 
 ConfigError's text is shown to the operator as one line, RequestRefused's to the client.
@@ -34,6 +35,10 @@ class RequestRefused(EngineError):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class StepFailed(EngineError):
+    """A step with this request in it could not be computed. The engine goes on with the others."""
 
 
 class EngineUnavailable(EngineError):

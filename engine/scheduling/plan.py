@@ -1,4 +1,4 @@
-"""StepPlan: what the scheduler asks of the runner for one step. Plain data, no tensors.
+"""StepPlan and StepResult: what the scheduler asks of the runner for one step, and the answer. Plain data, no tensors.
 
 A *row* is a small integer that stands for a running request: the runner keeps its per-request state
 (sampling parameters, block table, token counts) under that index from the step in which it appears in
@@ -8,7 +8,9 @@ A *row* is a small integer that stands for a running request: the runner keeps i
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.messages import SamplingParams
+from engine.messages import SamplingParams, TokenLogprobs
+
+NO_TOKEN = -1
 
 
 @dataclass(slots=True)
@@ -50,3 +52,12 @@ class StepPlan:
     new_rows: list[NewRow]
     freed_rows: list[int]
     total_tokens: int
+
+
+@dataclass(slots=True)
+class StepResult:
+    """One entry for each planned request with `sample`, in the plan's order. A token of NO_TOKEN says that the model
+    gave no usable logits for that request; `logprobs` are there where the request wants them."""
+
+    token_ids: list[int]
+    logprobs: list[TokenLogprobs | None]

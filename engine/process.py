@@ -1,0 +1,117 @@
+"""The engine process: loads the model, then loops inbox -> step -> outbox until its parent is gone.
+
+    python -m engine.process INBOX OUTBOX     (ZeroMQ addresses; EngineConfig as one line of JSON on standard input)
+
+Standard input stays open for as long as the parent lives: its end is the sign to exit.
+"""
+
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+
+import msgspec
+import zmq
+
+from engine.config import EngineConfig
+from engine.core import EngineCore
+from engine.errors import ConfigError, RequestRefused
+from engine.load import load_core
+from engine.messages import (
+    Cancel,
+    EngineStats,
+    GenerateRequest,
+    LoadFailed,
+    Loading,
+    Ready,
+    StepOutput,
+    StepReport,
+    ToEngine,
+)
+
+logger = logging.getLogger(__name__)
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(ToEngine)
+
+
+class EngineLoop:
+    """Moves messages between the sockets and the core. One message a step goes out, for all requests."""
+
+    def __init__(self, core: EngineCore, inbox: "zmq.Socket[bytes]", outbox: "zmq.Socket[bytes]") -> None:
+        self._core = core
+        self._inbox = inbox
+        self._outbox = outbox
+
+    def run(self) -> None:
+        while True:
+            self.turn()
+
+    def turn(self) -> None:
+        """Takes in what has come (waiting for it if there is nothing else to do), then makes one step."""
+        idle = not self._core.has_work
+        try:
+            while True:
+                self._take(_decoder.decode(self._inbox.recv(0 if idle else zmq.NOBLOCK)))
+                idle = False
+        except zmq.Again:
+            pass
+        if self._core.has_work:
+            self._outbox.send(_encoder.encode(self._core.step()))
+
+    def _take(self, message: GenerateRequest | Cancel) -> None:
+        if isinstance(message, Cancel):
+            self._core.cancel(message.id)
+            return
+        try:
+            self._core.add(message)
+        except RequestRefused as refused:
+            output = StepOutput(message.id, [], error=(refused.code, str(refused)))
+            self._outbox.send(_encoder.encode(StepReport([output], EngineStats())))
+
+
+def exit_with_parent() -> None:
+    """Ends this process when standard input ends: an engine without its server would hold its memory for ever."""
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main(inbox_address: str, outbox_address: str) -> int:
+    """Runs the engine; returns an exit status if it cannot start."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server drains first
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s engine: %(message)s")
+    config = msgspec.json.decode(sys.stdin.buffer.readline(), type=EngineConfig)
+    exit_with_parent()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    inbox, outbox = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    for socket, address in ((inbox, inbox_address), (outbox, outbox_address)):
+        socket.set_hwm(0)
+        socket.connect(address)
+
+    def report(phase: str, done: float) -> None:
+        outbox.send(_encoder.encode(Loading(phase, done)))
+
+    answer: Ready | LoadFailed
+    try:
+        core, answer = load_core(config, report)
+    except (ConfigError, OSError, MemoryError) as error:
+        answer = LoadFailed(str(error) or type(error).__name__)
+    outbox.send(_encoder.encode(answer))
+    if isinstance(answer, LoadFailed):
+        outbox.close(linger=5000)
+        context.term()
+        return 2
+    # What is loaded stays: keep the garbage collector from walking it in the middle of a step.
+    gc.collect()
+    gc.freeze()
+    EngineLoop(core, inbox, outbox).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

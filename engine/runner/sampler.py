@@ -1,0 +1,198 @@
+"""Sampler: from logits to tokens, for all rows of a step at once. Plain torch; the specification of sampling here.
+
+The order of things, as the field has it:
+
+    logits ─▶ log-probabilities reported to the user
+           ─▶ penalties ─▶ logit bias ─▶ stop tokens masked until min_tokens ─▶ temperature
+           ─▶ min_p ─▶ top_k ─▶ top_p ─▶ draw
+
+N rows of logits, V vocabulary, K candidates that survive the filters at most, F rows that are filtered.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from engine.messages import SamplingParams, TokenLogprobs
+from engine.runner.noise import uniform
+from engine.scheduling.plan import NO_TOKEN, NewRow, StepResult
+
+# The filters look at this many most likely tokens first, and sort the whole vocabulary only where that is too few.
+CANDIDATES = 512
+
+
+class SamplerRow:
+    """One running request's sampling parameters and what its penalties have to know."""
+
+    def __init__(self, new: NewRow, vocab_size: int, device: torch.device) -> None:
+        self.params = new.sampling
+        self.length = len(new.token_ids)
+        self.prompt_length = new.prompt_length
+        params = new.sampling
+        self.penalised = (params.repetition_penalty, params.frequency_penalty, params.presence_penalty) != (1, 0, 0)
+        self.filtered = params.top_p < 1 or params.min_p > 0 or 0 < params.top_k < vocab_size
+        self.bias: tuple[Tensor, Tensor] | None = None
+        if params.logit_bias:
+            ids = torch.tensor(list(params.logit_bias), dtype=torch.int64, device=device)
+            self.bias = ids, torch.tensor(list(params.logit_bias.values()), device=device)
+        self.stop = torch.tensor(params.stop_token_ids, dtype=torch.int64, device=device)
+        if self.penalised:
+            self.seen_V = torch.zeros(vocab_size, dtype=torch.bool, device=device)
+            self.counts_V = torch.zeros(vocab_size, device=device)
+            self._count(torch.tensor(new.token_ids, dtype=torch.int64, device=device))
+
+    def append(self, token: int) -> None:
+        """The request goes on with `token`."""
+        self.length += 1
+        if self.penalised:
+            self.seen_V[token] = True
+            self.counts_V[token] += 1
+
+    def _count(self, tokens_T: Tensor) -> None:
+        self.seen_V[tokens_T] = True
+        output = tokens_T[self.prompt_length :]
+        self.counts_V.scatter_add_(0, output, torch.ones_like(output, dtype=self.counts_V.dtype))
+
+    def adjust(self, logits_V: Tensor) -> None:
+        """Penalties, bias and the min_tokens mask, in place."""
+        params = self.params
+        if self.penalised:
+            penalty = params.repetition_penalty
+            penalised_V = torch.where(logits_V > 0, logits_V / penalty, logits_V * penalty)
+            torch.where(self.seen_V, penalised_V, logits_V, out=logits_V)
+            logits_V -= params.frequency_penalty * self.counts_V + params.presence_penalty * (self.counts_V > 0)
+        if self.bias is not None:
+            logits_V[self.bias[0]] += self.bias[1]
+        if self.length - self.prompt_length < params.min_tokens and len(self.stop):
+            logits_V[self.stop] = -torch.inf
+
+    @property
+    def adjusts(self) -> bool:
+        """Whether `adjust` would change anything now."""
+        below = self.length - self.prompt_length < self.params.min_tokens
+        return self.penalised or self.bias is not None or below
+
+
+class Sampler:
+    """Holds the rows of the running requests. A row's tokens depend on its logits, its parameters and its seed only."""
+
+    def __init__(self, max_running: int, vocab_size: int, device: torch.device) -> None:
+        self._rows: list[SamplerRow | None] = [None] * max_running
+        self._vocab_size = vocab_size
+        self._device = device
+
+    def free_row(self, row: int) -> None:
+        self._rows[row] = None
+
+    def add_row(self, new: NewRow) -> None:
+        self._rows[new.row] = SamplerRow(new, self._vocab_size, self._device)
+
+    def sample(self, logits_NV: Tensor, row_ids: Sequence[int]) -> StepResult:
+        """Draws the next token of each of `row_ids` from its row of float32 logits, which are used up."""
+        rows = [row for row in (self._rows[row_id] for row_id in row_ids) if row is not None]
+        assert len(rows) == len(row_ids) == len(logits_NV), (row_ids, logits_NV.shape)
+        logprobs_NV = self._wanted_logprobs(logits_NV, rows)
+        for index, row in enumerate(rows):
+            if row.adjusts:
+                row.adjust(logits_NV[index])
+        peaks_N = logits_NV.amax(dim=-1)
+        tokens = self._draw(logits_NV, peaks_N, rows)
+        for index in peaks_N.isnan().nonzero()[:, 0].tolist():
+            tokens[index] = NO_TOKEN
+        logprobs: list[TokenLogprobs | None] = [None] * len(rows)
+        for index, logprobs_V in logprobs_NV.items():
+            logprobs[index] = _report(logprobs_V, tokens[index], rows[index].params.logprobs or 0)
+        for row, token in zip(rows, tokens, strict=True):
+            if token != NO_TOKEN:
+                row.append(token)
+        return StepResult(tokens, logprobs)
+
+    @staticmethod
+    def _wanted_logprobs(logits_NV: Tensor, rows: list[SamplerRow]) -> dict[int, Tensor]:
+        wanted = [index for index, row in enumerate(rows) if row.params.logprobs is not None]
+        if not wanted:
+            return {}
+        return dict(zip(wanted, torch.log_softmax(logits_NV[wanted], dim=-1), strict=True))
+
+    def _draw(self, logits_NV: Tensor, peaks_N: Tensor, rows: list[SamplerRow]) -> list[int]:
+        """The most likely token where temperature is 0, one by chance elsewhere."""
+        drawn = [index for index, row in enumerate(rows) if row.params.temperature > 0]
+        tokens: list[int] = logits_NV.argmax(dim=-1).tolist() if len(drawn) < len(rows) else [0] * len(rows)
+        if not drawn:
+            return tokens
+        for filtered, choose in ((False, _choose_from_all), (True, _choose_filtered)):
+            chosen = [index for index in drawn if rows[index].filtered is filtered]
+            if chosen:
+                noise = [uniform(rows[index].params.seed, rows[index].length) for index in chosen]
+                noise_N = torch.tensor(noise, dtype=torch.float64, device=self._device)
+                params = [rows[index].params for index in chosen]
+                temperature_N1 = _column(params, "temperature", logits_NV)
+                every = len(chosen) == len(rows)
+                # the largest logit is taken off first, so that a tiny temperature cannot overflow
+                scaled_NV = logits_NV - peaks_N[:, None] if every else logits_NV[chosen] - peaks_N[chosen, None]
+                scaled_NV /= temperature_N1
+                for index, token in zip(chosen, choose(scaled_NV, params, noise_N), strict=True):
+                    tokens[index] = token
+        return tokens
+
+
+def _column(params: Sequence[SamplingParams], name: str, like: Tensor) -> Tensor:
+    """One parameter of all rows as [N, 1]."""
+    return torch.tensor([[getattr(p, name)] for p in params], dtype=torch.float32, device=like.device)
+
+
+def _choose_from_all(scaled_NV: Tensor, params: Sequence[SamplingParams], noise_N: Tensor) -> list[int]:
+    """Draws from the whole vocabulary by inverting the cumulative distribution, in order of token id."""
+    return _invert(torch.softmax(scaled_NV, dim=-1), noise_N).tolist()
+
+
+def _choose_filtered(scaled_FV: Tensor, params: Sequence[SamplingParams], noise_F: Tensor) -> list[int]:
+    """Draws among what min_p, top_k and top_p leave. Every filter keeps a prefix of the falling order, so the
+    CANDIDATES most likely tokens are enough unless a prefix reaches past them."""
+    probs_FV = torch.softmax(scaled_FV, dim=-1)
+    size = min(CANDIDATES, probs_FV.shape[1])
+    kept_FK, ids_FK, complete_F = _filter(probs_FV, params, size)
+    tokens_F = ids_FK.gather(1, _invert(kept_FK, noise_F)[:, None])[:, 0]
+    again = (~complete_F).nonzero()[:, 0].tolist() if size < probs_FV.shape[1] else []
+    if again:
+        some = [params[index] for index in again]
+        kept_FK, ids_FK, _ = _filter(probs_FV[again], some, probs_FV.shape[1])
+        tokens_F[again] = ids_FK.gather(1, _invert(kept_FK, noise_F[again])[:, None])[:, 0]
+    return tokens_F.tolist()
+
+
+def _filter(probs_FV: Tensor, params: Sequence[SamplingParams], size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The `size` most likely tokens in falling order, with the filtered ones at probability 0; their ids; and for each
+    row whether the filters end within them."""
+    probs_FK, ids_FK = probs_FV.topk(size, dim=-1)
+    top_k = torch.tensor([[p.top_k or probs_FV.shape[1]] for p in params], device=probs_FV.device)
+    in_top_k_FK = torch.arange(size, device=probs_FV.device) < top_k
+    above_FK = probs_FK >= _column(params, "min_p", probs_FV) * probs_FK[:, :1]
+    kept_FK = probs_FK * (in_top_k_FK & above_FK)
+    # what min_p and top_k leave sums to 1 again before top_p: exact if they end within the candidates, otherwise
+    # only min_p = 0 and no top_k is known to leave everything
+    ended_F = ~(in_top_k_FK & above_FK)[:, -1]
+    unlimited_F = (top_k[:, 0] >= probs_FV.shape[1]) & (_column(params, "min_p", probs_FV)[:, 0] == 0)
+    mass_F1 = torch.where(ended_F, kept_FK.sum(-1), probs_FV.sum(-1))[:, None]
+    top_p_F1 = _column(params, "top_p", probs_FV) * mass_F1
+    before_FK = kept_FK.cumsum(-1) - kept_FK
+    in_top_p_FK = (before_FK < top_p_F1) | (_column(params, "top_p", probs_FV) >= 1)
+    kept_FK = kept_FK * in_top_p_FK
+    complete_F = ended_F | (unlimited_F & ~in_top_p_FK[:, -1])
+    return kept_FK, ids_FK, complete_F
+
+
+def _invert(weights_NK: Tensor, noise_N: Tensor) -> Tensor:
+    """For each row the index at which the running sum of its weights first exceeds noise x total. Summed in float64,
+    so that a long tail is not rounded away."""
+    sums_NK = weights_NK.cumsum(dim=-1, dtype=torch.float64)
+    target_N1 = (noise_N * sums_NK[:, -1])[:, None]
+    index_N = torch.searchsorted(sums_NK, target_N1, right=True)[:, 0]
+    return index_N.clamp_(max=weights_NK.shape[1] - 1)
+
+
+def _report(logprobs_V: Tensor, token: int, count: int) -> TokenLogprobs:
+    values, ids = logprobs_V.topk(count) if count else (logprobs_V[:0], logprobs_V[:0])
+    top = [(int(token_id), value) for token_id, value in zip(ids.tolist(), values.tolist(), strict=True)]
+    return TokenLogprobs(float(logprobs_V[token]), top)

@@ -1,0 +1,61 @@
+"""Request: what the scheduler knows of one sequence, from arrival to its finish reason."""
+
+from engine.messages import FinishReason, GenerateRequest
+
+
+class Request:
+    """A GenerateRequest with its progress. Lengths and counts in tokens.
+
+    token_ids   [ prompt ............ ][ output ...... ]
+                [ computed: KV in block_ids ][ to do .. ]      to do >= 1 while it runs
+    """
+
+    __slots__ = (
+        "block_ids",
+        "cached_tokens",
+        "computed",
+        "hashes",
+        "id",
+        "key",
+        "length",
+        "max_length",
+        "min_length",
+        "prompt_length",
+        "published",
+        "queue_seconds",
+        "reported",
+        "root",
+        "row",
+        "sampling",
+        "source",
+        "stop",
+        "token_ids",
+    )
+
+    def __init__(self, source: GenerateRequest, key: tuple[float, str], root: bytes, max_model_len: int) -> None:
+        self.source = source
+        self.id = source.id
+        self.sampling = source.sampling
+        self.key = key  # smaller goes first
+        self.root = root
+        self.token_ids = list(source.prompt)
+        self.length = self.prompt_length = len(source.prompt)
+        self.max_length = min(self.prompt_length + source.sampling.max_tokens, max_model_len)
+        self.min_length = self.prompt_length + source.sampling.min_tokens
+        self.stop = frozenset(source.sampling.stop_token_ids)
+        self.row = -1  # -1: not running
+        self.computed = 0
+        self.block_ids: list[int] = []
+        self.hashes: list[bytes] = []  # of full blocks of token_ids, as far as they were needed
+        self.published = 0  # blocks that the prefix cache has been told of
+        self.cached_tokens = 0  # prompt tokens that needed no computing at first admission
+        self.queue_seconds = -1.0  # -1: never scheduled yet
+        self.reported = False  # the first StepOutput went out
+
+    def finish_reason(self) -> FinishReason | None:
+        """Why the request ends with its newest token, or None if it goes on."""
+        if self.token_ids[-1] in self.stop and self.length > self.min_length:
+            return "stop"
+        if self.length >= self.max_length:
+            return "length"
+        return None

@@ -1,0 +1,314 @@
+"""Scheduler: decides what each step computes, and takes in what it brought.
+
+A step is a map {request: how many tokens} under one token budget. Decode, a chunk of a prompt, what is left after a
+prefix-cache hit and the recomputation after a preemption are the same thing: tokens known but not yet in the KV cache.
+Pure Python: no tensors, no I/O, no clock of its own (callers pass the time).
+"""
+
+from bisect import insort
+from dataclasses import dataclass
+from operator import attrgetter
+
+from engine.errors import RequestRefused
+from engine.messages import EngineStats, GenerateRequest, StepOutput
+from engine.scheduling.block_pool import BlockPool
+from engine.scheduling.plan import NO_TOKEN, NewRow, PlannedRequest, StepPlan, StepResult
+from engine.scheduling.policy import WaitingQueue, order_key
+from engine.scheduling.prefix_cache import PrefixCache, extend_hashes, root_hash
+from engine.scheduling.request import Request
+
+# Of the token budget, the part that decode leaves to prompts while there are any: neither side starves the other.
+PREFILL_SHARE = 0.25
+# Waiting requests that one step looks at beyond those it cannot admit yet.
+MAX_HELD = 64
+
+_NO_LOGITS = "the model gave logits that are not numbers (NaN) for this request"
+_BY_KEY = attrgetter("key")
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerConfig:
+    """Bounds. Lengths in tokens; `blocks` of `block_size` tokens each."""
+
+    blocks: int
+    block_size: int
+    max_running: int
+    max_batch_tokens: int
+    max_model_len: int
+    prefix_caching: bool = True
+
+
+class Scheduler:
+    """Continuous batching over a BlockPool. Call `schedule`, run the plan, call `commit` (or `fail`), and so on.
+
+    Invariants: `_running` is sorted by key; a running request holds blocks for all of its known tokens save at most
+    the newest; a request is in `_running` or in `_waiting`, never in both.
+    """
+
+    def __init__(self, config: SchedulerConfig) -> None:
+        self.config = config
+        self.pool = BlockPool(config.blocks)
+        self._cache = PrefixCache(self.pool)
+        self._waiting = WaitingQueue()
+        self._running: list[Request] = []
+        self._by_row: list[Request | None] = [None] * config.max_running
+        self._idle_rows = list(range(config.max_running - 1, -1, -1))
+        self._freed_rows: list[int] = []
+        self._watermark = config.blocks // 100
+        self._turn = 0  # where decode begins when its share is too small for all
+        self._steps = self._preemptions = self._prefix_queries = self._prefix_hits = 0
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._running) or len(self._waiting) > 0
+
+    def add(self, source: GenerateRequest) -> None:
+        """Queues a request. Raises RequestRefused if it could never run."""
+        prompt, longest = len(source.prompt), self.config.max_model_len
+        if not prompt:
+            raise RequestRefused("the prompt has no tokens", "invalid_prompt")
+        if prompt >= longest:
+            text = f"the prompt has {prompt} tokens; the context of {longest} must also hold at least one of output"
+            raise RequestRefused(text, "context_length_exceeded")
+        needed = min(prompt + source.sampling.max_tokens, longest)
+        capacity = self.config.blocks * self.config.block_size
+        if needed > capacity:
+            text = (
+                f"prompt and max_tokens come to {needed} tokens but the KV cache holds {capacity}: "
+                "lower max_tokens, or start the server with a larger --kv-cache-memory"
+            )
+            raise RequestRefused(text, "context_length_exceeded")
+        self._waiting.push(Request(source, order_key(source), root_hash(source.cache_salt), longest))
+
+    def cancel(self, request_id: str) -> bool:
+        """Drops a request and frees what it holds. False if it is not here (any more)."""
+        if self._waiting.remove(request_id):
+            return True
+        for request in self._running:
+            if request.id == request_id:
+                self._running.remove(request)
+                self._leave(request)
+                return True
+        return False
+
+    def schedule(self, now: float) -> StepPlan:
+        """Plans the next step: decode first, then prompts that are under way, then new ones. `now` is on the clock of
+        `GenerateRequest.arrival`."""
+        plan = StepPlan([], [], [], 0)
+        preemptions = self._preemptions
+        prompts = [request for request in self._running if request.length - request.computed > 1]
+        self._plan_decode(plan, bool(prompts) or len(self._waiting) > 0)
+        left = self.config.max_batch_tokens - len(plan.requests)
+        prompts = [request for request in prompts if request.row >= 0]
+        for index, request in enumerate(prompts):
+            others = index + 1 < len(prompts) or len(self._waiting) > 0
+            left -= self._plan_tokens(plan, request, left, others)
+        if self._preemptions == preemptions:
+            self._admit(plan, left, now)
+        plan.freed_rows, self._freed_rows = self._freed_rows, []
+        plan.total_tokens = sum(len(planned.token_ids) for planned in plan.requests)
+        assert plan.requests or not self.has_work, "work but nothing planned"
+        return plan
+
+    def commit(self, plan: StepPlan, result: StepResult) -> list[StepOutput]:
+        """Takes in what a step brought. Returns an output for each planned request with `sample`."""
+        outputs: list[StepOutput] = []
+        block_size, ended, sampled = self.config.block_size, False, 0
+        for planned in plan.requests:
+            request = self._by_row[planned.row]
+            assert request is not None
+            before = request.computed
+            request.computed = before + len(planned.token_ids)
+            if before // block_size != request.computed // block_size:
+                self._publish(request)
+            if not planned.sample:
+                continue
+            token = result.token_ids[sampled]
+            if token == NO_TOKEN:
+                ended = True
+                outputs.append(StepOutput(request.id, [], error=("engine_error", _NO_LOGITS)))
+                self._leave(request)
+                sampled += 1
+                continue
+            request.token_ids.append(token)
+            request.length += 1
+            reason = request.finish_reason()
+            output = StepOutput(request.id, [token], reason)
+            logprob = result.logprobs[sampled]
+            if logprob is not None:
+                output.logprobs = [logprob]
+            if not request.reported:
+                request.reported = True
+                output.cached_tokens = request.cached_tokens
+                output.queue_seconds = request.queue_seconds
+            if reason is not None:
+                ended = True
+                self._leave(request)
+            outputs.append(output)
+            sampled += 1
+        if ended:
+            self._running = [request for request in self._running if request.row >= 0]
+        self._steps += 1
+        return outputs
+
+    def fail(self, plan: StepPlan, code: str, text: str) -> list[StepOutput]:
+        """The step could not be run: ends its requests with an error. The others are unaffected."""
+        outputs = []
+        for planned in plan.requests:
+            request = self._by_row[planned.row]
+            assert request is not None
+            self._leave(request)
+            outputs.append(StepOutput(request.id, [], error=(code, text)))
+        self._running = [request for request in self._running if request.row >= 0]
+        return outputs
+
+    def stats(self, plan: StepPlan, step_seconds: float) -> EngineStats:
+        """The state after `plan` was committed."""
+        return EngineStats(
+            running=len(self._running),
+            waiting=len(self._waiting),
+            blocks_total=self.pool.total,
+            blocks_held=self.pool.held,
+            blocks_cached=self.pool.cached,
+            steps=self._steps,
+            preemptions=self._preemptions,
+            prefix_queries=self._prefix_queries,
+            prefix_hits=self._prefix_hits,
+            batch_requests=len(plan.requests),
+            batch_tokens=plan.total_tokens,
+            step_seconds=step_seconds,
+        )
+
+    # Planning
+
+    def _plan_decode(self, plan: StepPlan, prompts_wait: bool) -> None:
+        """One token for each request that has its prompt behind it, in turns if there are more than decode may have."""
+        decoding = [request for request in self._running if request.length - request.computed == 1]
+        budget = self.config.max_batch_tokens
+        share = max(1, int(budget * (1 - PREFILL_SHARE))) if prompts_wait else budget
+        if len(decoding) > share:
+            decoding = self._take_turns(decoding, share)
+        block_size, requests = self.config.block_size, plan.requests
+        for request in decoding:
+            if request.row < 0:  # preempted just now, for one that goes before it
+                continue
+            computed = request.computed
+            if computed == len(request.block_ids) * block_size and not self._grow(request):
+                continue
+            requests.append(PlannedRequest(request.row, computed, request.token_ids[-1:], request.block_ids, True))
+
+    def _take_turns(self, decoding: list[Request], share: int) -> list[Request]:
+        """`share` of the requests, going on where the last step left off, still in order of their keys."""
+        first = self._turn % len(decoding)
+        self._turn = first + share
+        chosen = decoding[first : first + share]
+        return decoding[: share - len(chosen)] + chosen
+
+    def _grow(self, request: Request) -> bool:
+        """One more block for a decoding request, at the cost of the last in order. False: that was itself.
+
+        Whoever is preempted comes after `request` in order, and requests are planned in order, so none is planned yet.
+        """
+        while not self.pool.available:
+            last = self._running.pop()
+            self._preempt(last)
+            if last is request:
+                return False
+        request.block_ids += self.pool.allocate(1)
+        return True
+
+    def _preempt(self, request: Request) -> None:
+        """Back to waiting, in its old place in the order. Its full blocks stay findable, so that little is computed
+        twice if it returns soon."""
+        self._preemptions += 1
+        self._leave(request)
+        request.computed = request.published = 0
+        self._waiting.push(request)
+
+    def _plan_tokens(self, plan: StepPlan, request: Request, left: int, others: bool) -> int:
+        """Plans a chunk of what `request` has to do, within `left` tokens; half of that while others want some too.
+        Returns how many."""
+        todo = request.length - request.computed
+        count = min(todo, (left + 1) // 2 if others and todo > 1 else left)
+        if count <= 0:
+            return 0
+        start, end = request.computed, request.computed + count
+        tokens = request.token_ids[start:end]
+        plan.requests.append(PlannedRequest(request.row, start, tokens, request.block_ids, end == request.length))
+        return count
+
+    # Admission
+
+    def _admit(self, plan: StepPlan, left: int, now: float) -> None:
+        """Lets waiting requests in, in order, while there are rows, blocks and budget. The first that finds no blocks
+        stops it, so that a large request is not overtaken for ever. One whose next block is being computed by a
+        running request is held back, since it will find that block in the cache."""
+        held: list[Request] = []
+        while left > 0 and self._idle_rows and len(held) < MAX_HELD:
+            request = self._waiting.pop()
+            if request is None:
+                break
+            hashes = self._usable_hashes(request)
+            cached = self._cache.match(hashes)
+            if len(cached) < len(hashes) and self._cache.is_computing(hashes[len(cached)]):
+                held.append(request)
+                continue
+            if not self._enter(request, cached, now):
+                held.append(request)
+                break
+            plan.new_rows.append(NewRow(request.row, request.sampling, tuple(request.token_ids), request.prompt_length))
+            left -= self._plan_tokens(plan, request, left, len(self._waiting) > 0 or bool(held))
+        for request in held:
+            self._waiting.push(request)
+
+    def _usable_hashes(self, request: Request) -> list[bytes]:
+        """Hashes of the blocks that a cache hit may cover: at least one token is left to compute, for its logits."""
+        if not self.config.prefix_caching:
+            return []
+        extend_hashes(request.hashes, request.root, request.token_ids, self.config.block_size)
+        return request.hashes[: (request.length - 1) // self.config.block_size]
+
+    def _enter(self, request: Request, cached: list[int], now: float) -> bool:
+        """Gives the request a row and blocks for all of its tokens. False if there are not enough blocks."""
+        blocks = -(-request.length // self.config.block_size)
+        fresh = blocks - len(cached)
+        spare = self._watermark if self._running else 0
+        if fresh + self.pool.unused(cached) + spare > self.pool.available:
+            return False
+        for block in cached:
+            self.pool.take(block)
+        request.block_ids = cached + self.pool.allocate(fresh)
+        request.computed = len(cached) * self.config.block_size
+        request.published = len(cached)
+        request.row = self._idle_rows.pop()
+        self._by_row[request.row] = request
+        insort(self._running, request, key=_BY_KEY)
+        self._cache.announce(request.hashes[len(cached) :], request.row)
+        if request.queue_seconds < 0:
+            request.queue_seconds = max(0.0, now - request.source.arrival)
+            request.cached_tokens = request.computed
+            self._prefix_queries += request.length
+            self._prefix_hits += request.computed
+        return True
+
+    def _publish(self, request: Request) -> None:
+        """Makes the blocks that became full findable."""
+        if not self.config.prefix_caching:
+            return
+        full = request.computed // self.config.block_size
+        if len(request.hashes) < full:
+            extend_hashes(request.hashes, request.root, request.token_ids, self.config.block_size)
+        for index in range(request.published, full):
+            self.pool.publish(request.block_ids[index], request.hashes[index])
+        self._cache.withdraw(request.hashes[request.published : full], request.row)
+        request.published = full
+
+    def _leave(self, request: Request) -> None:
+        """Frees the request's row and blocks. The caller takes it out of `_running`."""
+        self._cache.withdraw(request.hashes[request.published :], request.row)
+        self.pool.release(reversed(request.block_ids))
+        request.block_ids = []
+        self._by_row[request.row] = None
+        self._idle_rows.append(request.row)
+        self._freed_rows.append(request.row)
+        request.row = -1

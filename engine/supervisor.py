@@ -1,0 +1,74 @@
+"""One life of the engine process: spawn it with its own pair of sockets, talk to it, see it die. No policy."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import msgspec
+import zmq
+import zmq.asyncio
+
+from engine.config import EngineConfig
+from engine.messages import FromEngine, ToEngine
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(FromEngine)
+
+
+class EngineProcess:
+    """A running engine process. Made by `spawn`; its sockets die with it, so no message outlives its sender."""
+
+    def __init__(self, process: asyncio.subprocess.Process, context: zmq.asyncio.Context, folder: Path, name: str):
+        self._process = process
+        self._inbox: zmq.asyncio.Socket = context.socket(zmq.PULL)
+        # sends never block without a high-water mark, so they need no awaiting (and work in a `finally`)
+        self._outbox: zmq.Socket[bytes] = zmq.Context(context).socket(zmq.PUSH)
+        for socket, direction in ((self._inbox, "from"), (self._outbox, "to")):
+            socket.set_hwm(0)
+            socket.linger = 0
+            socket.bind(_address(folder, name, direction))
+
+    @classmethod
+    async def spawn(
+        cls, config: EngineConfig, context: zmq.asyncio.Context, folder: Path, name: str
+    ) -> "EngineProcess":
+        """Starts `python -m engine.process`. Its standard input is the lifeline: it exits when that closes."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "engine.process",
+            _address(folder, name, "to"),
+            _address(folder, name, "from"),
+            stdin=asyncio.subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        process.stdin.write(msgspec.json.encode(config) + b"\n")
+        return cls(process, context, folder, name)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, message: ToEngine) -> None:
+        self._outbox.send(_encoder.encode(message), zmq.NOBLOCK)
+
+    async def receive(self) -> FromEngine:
+        """The next message. Waits for ever if the process is gone: watch `wait` as well."""
+        message: FromEngine = _decoder.decode(await self._inbox.recv())
+        return message
+
+    async def wait(self) -> int:
+        """Returns the exit status once the process has ended."""
+        return await self._process.wait()
+
+    async def kill(self) -> None:
+        """Ends the process if it still runs, and closes the sockets."""
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+        self._inbox.close()
+        self._outbox.close()
+
+
+def _address(folder: Path, name: str, direction: str) -> str:
+    return f"ipc://{folder}/{name}-{direction}"

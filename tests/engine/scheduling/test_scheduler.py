@@ -1,0 +1,270 @@
+"""The scheduler's invariants under random traffic, with a runner that is a function of the tokens."""
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.errors import RequestRefused
+from engine.messages import GenerateRequest, SamplingParams, StepOutput
+from engine.scheduling.plan import StepPlan, StepResult
+from engine.scheduling.scheduler import Scheduler, SchedulerConfig
+
+STOP = 3
+VOCABULARY = 17
+
+
+def next_token(token_ids: list[int]) -> int:
+    """What the make-believe model answers: any function of all tokens does, as long as it is one."""
+    value = 1
+    for token in token_ids:
+        value = (value * 31 + token + 1) % 1_000_003
+    return value % VOCABULARY
+
+
+def expected_output(request: GenerateRequest, max_model_len: int) -> list[int]:
+    tokens = list(request.prompt)
+    while True:
+        tokens.append(next_token(tokens))
+        output = len(tokens) - len(request.prompt)
+        if tokens[-1] in request.sampling.stop_token_ids or output == request.sampling.max_tokens:
+            return tokens[len(request.prompt) :]
+        if len(tokens) == max_model_len:
+            return tokens[len(request.prompt) :]
+
+
+class PlanChecker:
+    """Runs plans as a device would: keeps KV contents by block, and complains about any access that is not right."""
+
+    def __init__(self, config: SchedulerConfig) -> None:
+        self.config = config
+        self.kv: dict[tuple[int, int], tuple[int, ...]] = {}  # (block, offset) -> all tokens up to there
+        self.known: dict[int, list[int]] = {}  # row -> tokens
+
+    def run(self, plan: StepPlan) -> StepResult:
+        for row in plan.freed_rows:
+            del self.known[row]
+        for new in plan.new_rows:
+            assert new.row not in self.known
+            self.known[new.row] = list(new.token_ids)
+        assert 0 < plan.total_tokens <= self.config.max_batch_tokens
+        assert len({planned.row for planned in plan.requests}) == len(plan.requests)
+        written: Counter[int] = Counter()
+        tokens = []
+        size = self.config.block_size
+        for planned in plan.requests:
+            known, end = self.known[planned.row], planned.start + len(planned.token_ids)
+            assert known[planned.start : end] == list(planned.token_ids)
+            assert planned.sample == (end == len(known))
+            for position in range(planned.start):
+                place = planned.block_ids[position // size], position % size
+                assert self.kv[place] == tuple(known[: position + 1]), "KV of other tokens"
+            for position in range(planned.start, end):
+                place = planned.block_ids[position // size], position % size
+                self.kv[place] = tuple(known[: position + 1])
+            written.update({planned.block_ids[position // size] for position in range(planned.start, end)})
+            if planned.sample:
+                tokens.append(next_token(known))
+                known.append(tokens[-1])
+        assert all(count == 1 for count in written.values()), "a block with two writers"
+        return StepResult(tokens, [None] * len(tokens))
+
+
+def make_request(name: str, prompt: list[int], **sampling: object) -> GenerateRequest:
+    params = SamplingParams(**{"max_tokens": 8, "stop_token_ids": (STOP,)} | sampling)  # type: ignore[arg-type]
+    return GenerateRequest(name, prompt, params, arrival=0.0)
+
+
+traffic = st.lists(
+    st.tuples(
+        st.integers(0, 30),  # arrives at step
+        st.integers(0, 3),  # which shared prefix
+        st.integers(0, 12),  # how much of it
+        st.integers(1, 30),  # own prompt tokens
+        st.integers(1, 30),  # max_tokens
+        st.integers(-2, 2),  # priority
+        st.one_of(st.none(), st.integers(1, 20)),  # cancelled after so many steps
+        st.sampled_from(["", "salt"]),
+    ),
+    min_size=1,
+    max_size=14,
+)
+configs = st.builds(
+    SchedulerConfig,
+    blocks=st.integers(18, 40),
+    block_size=st.integers(1, 5),
+    max_running=st.integers(1, 6),
+    max_batch_tokens=st.integers(2, 40),
+    max_model_len=st.integers(20, 80),
+    prefix_caching=st.booleans(),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(config=configs, arrivals=traffic)
+def test_every_admitted_request_ends_right_whatever_the_traffic(config: SchedulerConfig, arrivals: list) -> None:
+    scheduler, device = Scheduler(config), PlanChecker(config)
+    todo, outputs, cancelled = [], {}, set()
+    for index, (step, prefix, shared, own, max_tokens, priority, cancel, salt) in enumerate(arrivals):
+        prompt = [(prefix * 5 + i) % VOCABULARY for i in range(shared)]
+        prompt += [random.Random(index * 100 + i).randrange(VOCABULARY) for i in range(own)]
+        sampling = SamplingParams(max_tokens=max_tokens, stop_token_ids=(STOP,))
+        request = GenerateRequest(f"r{index}", prompt, sampling, float(step), priority, salt)
+        todo.append((step, cancel, request))
+    admitted, step = {}, 0
+    while todo or scheduler.has_work:
+        assert step < 5000, "requests wait for ever"
+        for entry in [entry for entry in todo if entry[0] <= step]:
+            todo.remove(entry)
+            try:
+                scheduler.add(entry[2])
+            except RequestRefused:
+                continue
+            admitted[entry[2].id] = (step, entry[1], entry[2])
+            outputs[entry[2].id] = []
+        for name, (since, cancel, _) in admitted.items():
+            if cancel is not None and step == since + cancel and scheduler.cancel(name):
+                cancelled.add(name)
+        if scheduler.has_work:
+            plan = scheduler.schedule(float(step))
+            for output in scheduler.commit(plan, device.run(plan)):
+                assert output.id not in cancelled
+                outputs[output.id].append(output)
+        pool = scheduler.pool
+        assert pool.free + pool.held + pool.cached == config.blocks
+        step += 1
+    assert scheduler.pool.held == 0
+    for name, (_, _, request) in admitted.items():
+        tokens = [token for output in outputs[name] for token in output.token_ids]
+        expected = expected_output(request, config.max_model_len)
+        if name in cancelled:
+            assert tokens == expected[: len(tokens)]
+            assert not any(output.finish_reason for output in outputs[name])
+        else:
+            assert tokens == expected
+            reasons = [output.finish_reason for output in outputs[name] if output.finish_reason]
+            assert reasons == ["stop" if tokens[-1] == STOP else "length"]
+            assert outputs[name][0].cached_tokens is not None
+
+
+def run_all(scheduler: Scheduler, device: PlanChecker | None = None) -> list[tuple[StepPlan, list[StepOutput]]]:
+    device, steps = device or PlanChecker(scheduler.config), []
+    while scheduler.has_work:
+        plan = scheduler.schedule(0.0)
+        steps.append((plan, scheduler.commit(plan, device.run(plan))))
+        assert len(steps) < 1000
+    return steps
+
+
+def config(**changes: object) -> SchedulerConfig:
+    values = {"blocks": 64, "block_size": 4, "max_running": 8, "max_batch_tokens": 16, "max_model_len": 200}
+    return SchedulerConfig(**values | changes)  # type: ignore[arg-type]
+
+
+def test_decode_goes_on_while_a_long_prompt_is_computed() -> None:
+    scheduler = Scheduler(config())
+    scheduler.add(make_request("short", [1, 2], max_tokens=30, stop_token_ids=()))
+    device = PlanChecker(scheduler.config)
+    plan = scheduler.schedule(0.0)
+    scheduler.commit(plan, device.run(plan))
+    scheduler.add(make_request("long", list(range(100)), max_tokens=1))
+    while scheduler.has_work:
+        plan = scheduler.schedule(0.0)
+        outputs = scheduler.commit(plan, device.run(plan))
+        assert "short" in [output.id for output in outputs]
+        assert plan.total_tokens == 16 or "long" in [output.id for output in outputs]
+        if "long" in [output.id for output in outputs]:
+            return
+    pytest.fail("the long prompt never finished")
+
+
+def test_prompts_get_their_share_beside_more_decoding_requests_than_the_budget_holds() -> None:
+    scheduler = Scheduler(config(max_running=40, blocks=400))
+    for index in range(30):
+        scheduler.add(make_request(f"d{index:02}", [index], max_tokens=60, stop_token_ids=()))
+    device, counts = PlanChecker(scheduler.config), Counter()
+    for _ in range(4):
+        plan = scheduler.schedule(0.0)
+        scheduler.commit(plan, device.run(plan))
+    scheduler.add(make_request("prompt", list(range(50)), max_tokens=1))
+    for step in range(100):
+        plan = scheduler.schedule(0.0)
+        outputs = scheduler.commit(plan, device.run(plan))
+        counts.update(output.id for output in outputs)
+        if counts["prompt"]:
+            assert step >= 10, "a quarter of 16 tokens a step: 50 tokens take 13 steps"
+            assert max(counts[f"d{i:02}"] for i in range(30)) - min(counts[f"d{i:02}"] for i in range(30)) <= 2
+            return
+    pytest.fail("the prompt starved")
+
+
+def test_a_short_prompt_is_not_stuck_behind_a_long_one() -> None:
+    scheduler = Scheduler(config())
+    scheduler.add(make_request("a long one", list(range(150)), max_tokens=1))
+    scheduler.add(make_request("b short one", [5] * 6, max_tokens=1))
+    first = next(index for index, (_, outputs) in enumerate(run_all(scheduler)) if outputs)
+    assert first <= 1
+
+
+def test_prefix_is_found_by_the_same_salt_only() -> None:
+    scheduler = Scheduler(config())
+    device, cached = PlanChecker(scheduler.config), {}
+    for name, salt in [("first", "a"), ("same", "a"), ("other", "b")]:
+        sampling = SamplingParams(max_tokens=2)
+        scheduler.add(GenerateRequest(name, list(range(16)), sampling, 0.0, cache_salt=salt))
+        for _, outputs in run_all(scheduler, device):
+            cached |= {output.id: output.cached_tokens for output in outputs if output.cached_tokens is not None}
+    assert cached == {"first": 0, "same": 12, "other": 0}  # of 16 the last token at least is computed: 3 blocks of 4
+
+
+def test_requests_that_begin_alike_at_once_compute_the_prefix_once() -> None:
+    scheduler = Scheduler(config(max_batch_tokens=64))
+    for index in range(4):
+        scheduler.add(make_request(f"r{index}", [*range(40), index], max_tokens=3))
+    computed = sum(plan.total_tokens for plan, _ in run_all(scheduler))
+    assert computed <= 41 + 3 * (1 + 0) + 4 * 3
+
+
+def test_preempted_requests_return_and_the_first_is_never_preempted() -> None:
+    scheduler = Scheduler(config(blocks=10, prefix_caching=False))
+    for index in range(3):
+        scheduler.add(make_request(f"r{index}", [index] * 8, max_tokens=20, stop_token_ids=()))
+    steps = run_all(scheduler)
+    ends = [output.id for _, outputs in steps for output in outputs if output.finish_reason]
+    assert sorted(ends) == ["r0", "r1", "r2"]
+    assert ends[0] == "r0"
+    assert scheduler.stats(steps[-1][0], 0.0).preemptions > 0
+
+
+def test_priority_goes_first_but_ages() -> None:
+    scheduler = Scheduler(config(max_running=1))
+    sampling = SamplingParams(max_tokens=1)
+    scheduler.add(GenerateRequest("patient", [1], sampling, arrival=0.0, priority=1))
+    scheduler.add(GenerateRequest("urgent", [1], sampling, arrival=5.0, priority=0))
+    scheduler.add(GenerateRequest("late", [1], sampling, arrival=50.0, priority=0))
+    order = [output.id for _, outputs in run_all(scheduler) for output in outputs]
+    assert order == ["urgent", "patient", "late"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "max_tokens", "code"),
+    [([], 5, "invalid_prompt"), ([1] * 200, 5, "context_length_exceeded"), ([1] * 90, 20, "context_length_exceeded")],
+)
+def test_what_can_never_run_is_refused(prompt: list[int], max_tokens: int, code: str) -> None:
+    scheduler = Scheduler(config(blocks=25))
+    with pytest.raises(RequestRefused) as refused:
+        scheduler.add(make_request("r", prompt, max_tokens=max_tokens))
+    assert refused.value.code == code
+    assert not scheduler.has_work
+
+
+def test_a_failed_step_ends_its_requests_with_an_error_and_frees_their_blocks() -> None:
+    scheduler = Scheduler(config())
+    scheduler.add(make_request("r", [1, 2, 3]))
+    plan = scheduler.schedule(0.0)
+    (output,) = scheduler.fail(plan, "engine_error", "out of memory")
+    assert output.error == ("engine_error", "out of memory")
+    assert scheduler.pool.held == 0
+    assert not scheduler.has_work
