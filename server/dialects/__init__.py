@@ -1,0 +1,1 @@
+"""One file a model family: how its prompts are written and its output is read."""
