@@ -207,6 +207,8 @@ class EngineClient:
                 lives += 1
                 attempt = 0 if was_ready else attempt + 1
                 self._fail_all(reason)
+                if self._ready is None and self._status.state != "failed":
+                    self._status = EngineStatus("failed", f"{reason} before it was ready")
                 if self._status.state == "failed":
                     return
                 self.restarts += 1
@@ -230,12 +232,14 @@ class EngineClient:
                 # its last words, such as why it could not start, may still be in the socket
                 await asyncio.wait({reading}, timeout=0.5)
             was_ready = self._status.state == "ready"
-            if reading.done() and reading.exception() is not None:
-                reason = f"the engine sent what cannot be read: {reading.exception()}"
-            elif watching.done():
+            if watching.done():
                 reason = f"the engine made no progress for {2 * self._stall_seconds:.0f} s"
+            elif not reading.done():
+                reason = f"the engine process ended with status {ending.result()}"
+            elif (error := reading.exception()) is not None:
+                reason = f"the engine sent what cannot be read: {error}"
             else:
-                reason = f"the engine process ended with status {await process.wait()}"
+                reason = self._status.detail  # it said itself why it cannot start
             return reason, was_ready
         finally:
             self._process = None

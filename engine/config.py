@@ -3,6 +3,8 @@ besides the checkpoint."""
 
 import msgspec
 
+from engine.errors import ConfigError
+
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What to load and within which bounds. Sizes in bytes, lengths in tokens; None means: decide from
@@ -18,3 +20,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     block_size: int = 16
     prefix_caching: bool = True
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_batch_tokens", 2), ("max_running", 1), ("block_size", 1), ("max_model_len", 2)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"--{name.replace('_', '-')} {value}: must be at least {least}")

@@ -99,12 +99,14 @@ def main(inbox_address: str, outbox_address: str) -> int:
     answer: Ready | LoadFailed
     try:
         core, answer = load_core(config, report)
-    except (ConfigError, OSError, MemoryError) as error:
-        answer = LoadFailed(str(error) or type(error).__name__)
+    except ConfigError as error:
+        answer = LoadFailed(str(error))
+    except (OSError, MemoryError, RuntimeError) as error:  # torch says RuntimeError when memory runs out
+        logger.exception("loading failed")
+        answer = LoadFailed(f"loading {config.model_path} failed: {error or type(error).__name__}")
     outbox.send(_encoder.encode(answer))
     if isinstance(answer, LoadFailed):
-        outbox.close(linger=5000)
-        context.term()
+        context.destroy(linger=5000)  # milliseconds for the last words to get out
         return 2
     # What is loaded stays: keep the garbage collector from walking it in the middle of a step.
     gc.collect()

@@ -1,6 +1,7 @@
 """One life of the engine process: spawn it with its own pair of sockets, talk to it, see it die. No policy."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -32,7 +33,11 @@ class EngineProcess:
     async def spawn(
         cls, config: EngineConfig, context: zmq.asyncio.Context, folder: Path, name: str
     ) -> "EngineProcess":
-        """Starts `python -m engine.process`. Its standard input is the lifeline: it exits when that closes."""
+        """Starts `python -m engine.process`. Its standard input is the lifeline: it exits when that closes.
+
+        Its OpenMP threads sleep while they wait, unless the environment says otherwise: spinning ones cost a busy
+        machine a hundred times the step time, since they wait for threads that they keep from running.
+        """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -40,6 +45,7 @@ class EngineProcess:
             _address(folder, name, "to"),
             _address(folder, name, "from"),
             stdin=asyncio.subprocess.PIPE,
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
         )
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(config) + b"\n")

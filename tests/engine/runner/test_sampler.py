@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 import torch
@@ -172,5 +173,5 @@ def test_noise_is_even_and_independent() -> None:
     histogram = Counter(int(value * 20) for value in values)
     chi_square = sum((histogram[bin_] - 500) ** 2 / 500 for bin_ in range(20))
     assert chi_square < 19 + 5 * math.sqrt(38)
-    neighbours = [(a - 0.5) * (b - 0.5) for a, b in zip(values, values[1:], strict=False)]
+    neighbours = [(a - 0.5) * (b - 0.5) for a, b in pairwise(values)]
     assert abs(sum(neighbours) / len(neighbours)) < 0.004  # standard error 0.0008

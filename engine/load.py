@@ -1,0 +1,115 @@
+"""Loads an engine: config.json -> memory plan -> weights -> KV cache -> EngineCore. In this order, so that what does
+not fit is refused before anything is allocated."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from engine.config import EngineConfig
+from engine.core import EngineCore
+from engine.errors import ConfigError
+from engine.messages import GenerateRequest, Ready, SamplingParams
+from engine.models.config import ModelConfig, load_model_config
+from engine.runner.inputs import InputBuilder
+from engine.runner.kv_store import KVStore
+from engine.runner.machine import choose_device, free_memory
+from engine.runner.memory_plan import MemoryPlan, plan_memory
+from engine.runner.runner import Runner
+from engine.runner.sampler import Sampler
+from engine.scheduling.scheduler import Scheduler, SchedulerConfig
+from engine.weights.loader import load_model
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model with its memory, of which runners and cores can be made."""
+
+    config: EngineConfig
+    model_config: ModelConfig
+    plan: MemoryPlan
+    device: torch.device
+    model: nn.Module
+    kv: KVStore
+    notes: list[str]
+
+    def new_runner(self) -> Runner:
+        """A runner with no requests. One at a time: runners of one Loaded share its KV cache."""
+        rows, blocks = self.config.max_running, -(-self.plan.max_model_len // self.config.block_size)
+        inputs = InputBuilder(rows, blocks, self.config.block_size, self.device)
+        return Runner(self.model, self.kv, inputs, Sampler(rows, self.model_config.vocab_size, self.device))
+
+    def new_core(self) -> EngineCore:
+        """An engine with the configured bounds."""
+        config = SchedulerConfig(
+            blocks=self.plan.kv_blocks,
+            block_size=self.config.block_size,
+            max_running=self.config.max_running,
+            max_batch_tokens=self.config.max_batch_tokens,
+            max_model_len=self.plan.max_model_len,
+            prefix_caching=self.config.prefix_caching,
+        )
+        return EngineCore(Scheduler(config), self.new_runner())
+
+    def ready(self) -> Ready:
+        """What the server is told."""
+        return Ready(
+            architecture=self.model_config.architecture,
+            parameters=self.plan.parameters,
+            dtype=self.plan.dtype,
+            device=str(self.device),
+            vocab_size=self.model_config.vocab_size,
+            max_model_len=self.plan.max_model_len,
+            kv_tokens=self.plan.kv_blocks * self.config.block_size,
+            plan=list(self.plan.lines),
+            notes=self.notes,
+        )
+
+
+def load(config: EngineConfig, progress: Progress) -> Loaded:
+    """Plans, then allocates and loads. Raises ConfigError."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    folder, device = Path(config.model_path), choose_device(config.device)
+    progress("planning memory", 0.0)
+    model_config = load_model_config(folder)
+    plan = plan_memory(config, model_config, free_memory(device))
+    dtype: torch.dtype = getattr(torch, plan.dtype)
+    loaded = load_model(folder, model_config, dtype, device, _in_percent("loading weights", progress))
+    kv = KVStore(model_config, plan.kv_blocks, config.block_size, dtype, device)
+    return Loaded(config, model_config, plan, device, loaded.model, kv, [*plan.notes, *loaded.notes])
+
+
+def load_core(config: EngineConfig, progress: Progress) -> tuple[EngineCore, Ready]:
+    """A warm engine and its announcement. Raises ConfigError."""
+    loaded = load(config, progress)
+    progress("warming up", 1.0)
+    warm_up(loaded.new_core())
+    return loaded.new_core(), loaded.ready()
+
+
+def warm_up(core: EngineCore) -> None:
+    """One token through the whole path: the first request of a user should not be the one that finds out."""
+    request = GenerateRequest("warm-up", [0], SamplingParams(max_tokens=1, temperature=0.0), arrival=0.0)
+    core.add(request)
+    while core.has_work:
+        for output in core.step().outputs:
+            if output.error is not None:
+                raise ConfigError(f"the warm-up failed: {output.error[1]}")
+
+
+def _in_percent(phase: str, progress: Progress) -> Callable[[float], None]:
+    """Reports no more often than each hundredth."""
+    last = -1
+
+    def report(done: float) -> None:
+        nonlocal last
+        if int(done * 100) != last:
+            last = int(done * 100)
+            progress(phase, done)
+
+    return report

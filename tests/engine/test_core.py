@@ -1,0 +1,144 @@
+"""EngineCore with a real model: the same tokens whatever shares the batch, however the prompt is cut, after
+preemption and after a prefix-cache hit."""
+
+import itertools
+import random
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.config import EngineConfig
+from engine.core import EngineCore
+from engine.load import Loaded, load
+from engine.messages import GenerateRequest, SamplingParams, StepReport
+from engine.scheduling.plan import StepPlan, StepResult
+from engine.scheduling.scheduler import Scheduler, SchedulerConfig
+
+MAX_RUNNING, BLOCK, MAX_LEN = 8, 4, 160
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_checkpoint: Path) -> Loaded:
+    config = EngineConfig(
+        model_path=str(tiny_checkpoint),
+        dtype="float32",
+        max_model_len=MAX_LEN,
+        max_running=MAX_RUNNING,
+        block_size=BLOCK,
+        kv_cache_memory=8 * 2**20,
+        threads=1,
+    )
+    return load(config, lambda phase, done: None)
+
+
+def make_core(loaded: Loaded, **changes: object) -> EngineCore:
+    """A fresh engine over the loaded model, with its own bounds."""
+    values = {
+        "blocks": 300,
+        "block_size": BLOCK,
+        "max_running": MAX_RUNNING,
+        "max_batch_tokens": 256,
+        "max_model_len": MAX_LEN,
+    }
+    return EngineCore(Scheduler(SchedulerConfig(**values | changes)), loaded.new_runner())  # type: ignore[arg-type]
+
+
+def run(core: EngineCore, requests: list[GenerateRequest]) -> dict[str, list[int]]:
+    for request in requests:
+        core.add(request)
+    tokens, ends = defaultdict(list), []
+    for step in itertools.count():
+        if not core.has_work:
+            break
+        assert step < 3000
+        for output in core.step().outputs:
+            assert output.error is None
+            tokens[output.id] += output.token_ids
+            ends += [output.id] if output.finish_reason else []
+    assert sorted(ends) == sorted(request.id for request in requests)
+    assert core.scheduler.pool.held == 0
+    return tokens
+
+
+def make_requests(seed: int, count: int) -> list[GenerateRequest]:
+    """Requests of mixed lengths and parameters, some with a common beginning."""
+    rng = random.Random(seed)
+    common = [rng.randrange(4000) for _ in range(30)]
+    requests = []
+    for index in range(count):
+        prompt = common[: rng.choice([0, 13, 30])] + [rng.randrange(4000) for _ in range(rng.randrange(1, 60))]
+        sampling = SamplingParams(
+            max_tokens=rng.randrange(1, 25),
+            temperature=rng.choice([0.0, 0.7, 1.0]),
+            top_p=rng.choice([1.0, 0.9]),
+            top_k=rng.choice([0, 20]),
+            frequency_penalty=rng.choice([0.0, 0.5]),
+            repetition_penalty=rng.choice([1.0, 1.2]),
+            seed=rng.randrange(2**62),
+        )
+        requests.append(GenerateRequest(f"r{index}", prompt, sampling, arrival=0.0))
+    return requests
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10**6), budget=st.sampled_from([5, 23, 256]), blocks=st.sampled_from([42, 70, 300]))
+def test_tokens_do_not_depend_on_company_chunks_cache_or_preemption(
+    loaded: Loaded, seed: int, budget: int, blocks: int
+) -> None:
+    requests = make_requests(seed, 8)
+    together = run(make_core(loaded, max_batch_tokens=budget, blocks=blocks), requests)
+    alone_core = make_core(loaded, prefix_caching=False)
+    for request in requests:
+        assert run(alone_core, [request]) == {request.id: together[request.id]}
+
+
+def test_preemption_really_happens_in_small_pools(loaded: Loaded) -> None:
+    core = make_core(loaded, blocks=42)
+    requests = [
+        GenerateRequest(f"r{i}", [i * 7 + j for j in range(30)], SamplingParams(max_tokens=60, seed=i), 0.0)
+        for i in range(6)
+    ]
+    together = run(core, requests)
+    assert core.scheduler.stats(StepPlan([], [], [], 0), 0.0).preemptions > 0
+    for request in requests:
+        assert run(make_core(loaded), [request]) == {request.id: together[request.id]}
+
+
+def test_cancel_frees_blocks_at_once(loaded: Loaded) -> None:
+    core = make_core(loaded)
+    for request in make_requests(3, 5):
+        core.add(request)
+    core.step()
+    for index in range(5):
+        core.cancel(f"r{index}")
+    assert core.scheduler.pool.held == 0
+    assert not core.has_work
+
+
+class FailsOnce:
+    """A runner whose first step fails as a device out of memory would."""
+
+    def __init__(self, runner: object) -> None:
+        self.runner, self.failed = runner, False
+
+    def run(self, plan: StepPlan) -> StepResult:
+        if not self.failed:
+            self.failed = True
+            raise RuntimeError("out of memory")
+        return self.runner.run(plan)  # type: ignore[attr-defined, no-any-return]
+
+
+def test_a_failed_step_fails_its_requests_and_nothing_else(loaded: Loaded) -> None:
+    core = make_core(loaded)
+    core._runner = FailsOnce(core._runner)
+    first, second = make_requests(1, 2)
+    core.add(first)
+    report: StepReport = core.step()
+    assert [output.error for output in report.outputs] == [
+        ("engine_error", "the model could not compute this step: out of memory")
+    ]
+    expected = run(make_core(loaded), [second])
+    assert run(core, [second]) == expected
