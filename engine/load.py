@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import torch
 from torch import nn
 
@@ -75,6 +76,7 @@ def load(config: EngineConfig, progress: Progress) -> Loaded:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     folder, device = Path(config.model_path), choose_device(config.device)
+    config = msgspec.structs.replace(config, device=device.type)
     progress("planning memory", 0.0)
     model_config = load_model_config(folder)
     plan = plan_memory(config, model_config, free_memory(device))

@@ -3,9 +3,16 @@
 Shapes: T tokens of the step, N rows of logits, R requests of a decode group, B blocks of the longest of them.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the memory plan reads the bound below without torch
+    from torch import Tensor
+
+# Padded context tokens (R x B x block size) of one decode group at most; a single request may exceed it.
+DECODE_WORKSPACE_TOKENS = 65536
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,3 +142,24 @@ def test_a_failed_step_fails_its_requests_and_nothing_else(loaded: Loaded) -> No
     ]
     expected = run(make_core(loaded), [second])
     assert run(core, [second]) == expected
+
+
+def test_a_request_whose_logits_are_not_numbers_fails_alone_and_leaves_nothing_behind(loaded: Loaded) -> None:
+    embedding = loaded.model.get_parameter("embedding").data
+    poison, kept = 4321, embedding[4321].clone()
+    embedding[poison] = float("nan")
+    try:
+        core = make_core(loaded, blocks=42, prefix_caching=False)
+        good = make_requests(2, 3)
+        bad = GenerateRequest("bad", [5, 6, poison] * 30, SamplingParams(max_tokens=5), 0.0)
+        for request in [bad, *good]:
+            core.add(request)
+        errors = {}
+        while core.has_work:
+            errors |= {output.id: output.error for output in core.step().outputs if output.error}
+        assert list(errors) == ["bad"]
+        assert "NaN" in errors["bad"][1]
+        after = run(core, good)  # in blocks that the bad one had
+    finally:
+        embedding[poison] = kept
+    assert after == run(make_core(loaded), good)

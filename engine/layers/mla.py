@@ -1,0 +1,117 @@
+"""Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1) over a paged cache of latents.
+
+Dimensions, Kimi K2's in brackets:
+    T tokens of the step      D model [7168]              H heads [64]
+    W query rank [1536]       N head without rotary [128]  R rotary part [64]   Q = N + R query head
+    L latent rank [512]       C = L + R, cached per token  V value head [128]
+    A requests of a decode group, B blocks, P block size, S keys
+
+What a token leaves in the cache is its latent c and one rotary key k_R shared by all heads, C values in all. A head's
+key and value are linear in the latent: k = [up_k c, k_R], v = up_v c. Hence two ways to the same result:
+
+    expanded (prefill)  make k and v of every cached token, then ordinary attention: Q + V multiplications per
+                        query, key and head, and the expansion is shared by all queries
+    absorbed (decode)   q . up_k c = (up_k^T q) . c, and sum_s p_s up_v c_s = up_v (sum_s p_s c_s): attention right on
+                        the latents, C + L multiplications, and nothing is expanded for the single query
+
+up_k and up_v are the two parts of the checkpoint's kv_b_proj, stored apart: batched products with a strided view of
+the whole would copy it in every step.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from engine.kernels import reference
+from engine.kernels.limits import PREFILL_KEY_BLOCK, PREFILL_QUERY_BLOCK
+from engine.layers.linear import Linear
+from engine.layers.norm import RMSNorm
+from engine.models.batch import DecodeGroup, ForwardBatch, PrefillChunk
+
+# The published model leaves the norms of its low-rank projections at this value, whatever rms_norm_eps says.
+LOW_RANK_NORM_EPS = 1e-6
+
+
+class MLA(nn.Module):
+    """One attention layer. `query_rank` None: queries come straight from the hidden state."""
+
+    def __init__(
+        self,
+        *,
+        hidden: int,
+        heads: int,
+        query_rank: int | None,
+        latent: int,
+        nope: int,
+        rotary: int,
+        value: int,
+        softmax_scale: float,
+        rope_interleaved: bool,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self.heads, self.nope, self.rotary, self.latent = heads, nope, rotary, latent
+        self.softmax_scale = softmax_scale
+        self.rope_interleaved = rope_interleaved
+        self.query_block, self.key_block = PREFILL_QUERY_BLOCK, PREFILL_KEY_BLOCK
+        query_width = heads * (nope + rotary)
+        # First stage, one matrix: the query's (or its low-rank form's) rows, then the latent's, then the rotary key's.
+        self.first_stage = [query_rank or query_width, latent, rotary]
+        self.qkv_a_proj = Linear(hidden, sum(self.first_stage), dtype)
+        self.q_a_norm = RMSNorm(query_rank, LOW_RANK_NORM_EPS, dtype) if query_rank else None
+        self.q_b_proj = Linear(query_rank, query_width, dtype) if query_rank else None
+        self.kv_a_norm = RMSNorm(latent, LOW_RANK_NORM_EPS, dtype)
+        self.up_k = nn.Parameter(torch.empty(heads, nope, latent, dtype=dtype), requires_grad=False)
+        self.up_v = nn.Parameter(torch.empty(heads, value, latent, dtype=dtype), requires_grad=False)
+        self.o_proj = Linear(heads * value, hidden, dtype)
+
+    def forward(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
+        """Writes the tokens' latents to the cache, then attends to it. Returns [T, D]."""
+        query_THQ, cached_TC = self._project(hidden_TD, turns_T)
+        # A NaN stays with the token that made it: left in a block, it would reach the block's next holder, whose
+        # attention multiplies what it must not see by 0.
+        cache_BPC.flatten(0, 1).index_copy_(0, batch.slots_T, cached_TC.nan_to_num_())
+
+        out_THV = query_THQ.new_empty(query_THQ.shape[0], self.heads, self.up_v.shape[1])
+        for group in batch.decode:
+            out_AHV = self._decode(query_THQ.index_select(0, group.tokens_R), cache_BPC, group)
+            out_THV.index_copy_(0, group.tokens_R, out_AHV)
+        for chunk in batch.prefill:
+            tokens = slice(chunk.first, chunk.first + chunk.count)
+            out_THV[tokens] = self._prefill(query_THQ[tokens], cache_BPC, chunk)
+        out_TD: Tensor = self.o_proj(out_THV.flatten(1))
+        return out_TD
+
+    def _project(self, hidden_TD: Tensor, turns_T: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries [T, H, Q] and what the cache holds of the tokens [T, C], rotary parts rotated."""
+        query_TW, latent_TL, key_TR = torch.split(self.qkv_a_proj(hidden_TD), self.first_stage, dim=-1)
+        if self.q_a_norm is not None and self.q_b_proj is not None:
+            query_TW = self.q_b_proj(self.q_a_norm(query_TW))
+        query_THQ = torch.unflatten(query_TW, -1, (self.heads, -1))
+        query_nope, query_rotary = torch.split(query_THQ, [self.nope, self.rotary], dim=-1)
+        # The queries' rotary parts and the one key are rotated together, the key as one more head.
+        rotated = reference.rotary(torch.cat([query_rotary, key_TR[:, None]], dim=1), turns_T, self.rope_interleaved)
+        query_THQ = torch.cat([query_nope, rotated[:, :-1]], dim=-1)
+        return query_THQ, torch.cat([self.kv_a_norm(latent_TL), rotated[:, -1]], dim=-1)
+
+    def _decode(self, query_AHQ: Tensor, cache_BPC: Tensor, group: DecodeGroup) -> Tensor:
+        """Absorbed form. Returns [A, H, V]."""
+        query_HAN, query_HAR = torch.split(query_AHQ.transpose(0, 1), [self.nope, self.rotary], dim=-1)
+        query_AHC = torch.cat([torch.bmm(query_HAN, self.up_k), query_HAR], dim=-1).transpose(0, 1)
+        out_AHL = reference.mla_decode(
+            query_AHC, cache_BPC, group.block_table_RB, group.context_lens_R, self.latent, self.softmax_scale
+        )
+        return torch.bmm(out_AHL.transpose(0, 1), self.up_v.transpose(1, 2)).transpose(0, 1)
+
+    def _prefill(self, query_THQ: Tensor, cache_BPC: Tensor, chunk: PrefillChunk) -> Tensor:
+        """Expanded form. Returns [T, H, V]."""
+        return reference.mla_prefill(
+            query_THQ,
+            cache_BPC,
+            chunk.blocks_B,
+            chunk.start,
+            self.up_k,
+            self.up_v,
+            self.softmax_scale,
+            self.query_block,
+            self.key_block,
+        )

@@ -1,0 +1,66 @@
+"""Run by test_memory_plan.py in a process of its own: how much memory the largest steps take beyond weights and KV.
+
+Prints, in bytes, the growth of the peak during a full prefill step and a full decode step, and the bytes of weights.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from engine.models.batch import DECODE_WORKSPACE_TOKENS, DecodeGroup, ForwardBatch, PrefillChunk
+from engine.models.config import ModelConfig
+from engine.models.registry import build_model
+from engine.runner.kv_store import KVStore
+from tests.support.configs import small_config
+
+BLOCK = 16
+
+
+def status(key: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) * 1024
+    raise KeyError(key)
+
+
+def prefill(count: int, context: int) -> ForwardBatch:
+    positions = torch.arange(context - count, context)
+    chunk = PrefillChunk(0, count, context - count, torch.arange(-(-context // BLOCK)))
+    return ForwardBatch(positions % 100, positions, positions, (), (chunk,), torch.arange(count)[-64:])
+
+
+def decode(rows: int, context: int) -> ForwardBatch:
+    blocks = context // BLOCK
+    table = torch.arange(rows * blocks).view(rows, blocks)
+    lens = torch.full((rows,), context)
+    group = DecodeGroup(torch.arange(rows), table, lens)
+    return ForwardBatch(torch.arange(rows), lens - 1, table[:, -1] * BLOCK, (group,), (), torch.arange(rows))
+
+
+def measure(config: ModelConfig, tokens: int, rows: int, dtype: torch.dtype) -> dict[str, int]:
+    torch.set_num_threads(1)
+    model = build_model(config, dtype)
+    for parameter in model.parameters():
+        parameter.data.uniform_(-0.05, 0.05)
+    context = min(DECODE_WORKSPACE_TOKENS // rows, config.max_position_embeddings)
+    kv = KVStore(config, rows * context // BLOCK, BLOCK, dtype, torch.device("cpu"))
+    for index in range(config.num_hidden_layers):
+        kv.layer(index).uniform_(-1, 1)
+    with torch.inference_mode():
+        model(prefill(4, 4), kv)  # the libraries' own memory, once
+        model(decode(2, BLOCK), kv)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = status("VmRSS")
+        model(prefill(tokens, context), kv)
+        after_prefill = status("VmHWM") - before
+        model(decode(rows, context), kv)
+        growth = status("VmHWM") - before
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    return {"prefill": after_prefill, "growth": growth, "weights": weights, "kv": kv.bytes}
+
+
+if __name__ == "__main__":
+    changes, tokens, rows, dtype = json.loads(sys.argv[1])
+    print(json.dumps(measure(small_config(**changes), tokens, rows, getattr(torch, dtype))))
