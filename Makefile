@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help install serve test test-slow lint bench clean
+.PHONY: help install serve test test-slow lint clean
 .DEFAULT_GOAL := help
 
 help:            ## this list

@@ -24,6 +24,8 @@ from engine.messages import (
     GenerateRequest,
     LoadFailed,
     Loading,
+    PlanLine,
+    Planned,
     Ready,
     StepOutput,
     StepReport,
@@ -112,6 +114,8 @@ class EngineClient:
         self._observers: list[Callable[[StepReport], None]] = []
         self._status = EngineStatus("loading", "starting", 0.0)
         self._settled = asyncio.Event()  # set once the engine is ready or given up
+        self._planned = asyncio.Event()
+        self._plan: list[PlanLine] = []
         self._ready: Ready | None = None
         self._stats = EngineStats()
         self._progress_at = time.monotonic()
@@ -165,6 +169,11 @@ class EngineClient:
                 await self._supervision
         self._status = EngineStatus("stopped", "the server is shutting down")
         self._fail_all("the server is shutting down")
+
+    async def wait_plan(self) -> list[PlanLine]:
+        """The memory plan, as soon as it is known. Waits for ever if the engine fails before."""
+        await self._planned.wait()
+        return self._plan
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[StepOutput, None]:
         """Yields the request's outputs, the last with its finish reason. Closing the iterator cancels the request.
@@ -261,6 +270,9 @@ class EngineClient:
             case Loading(phase=phase, done=done):
                 state: State = "restarting" if self.restarts else "loading"
                 self._status = EngineStatus(state, phase, done)
+            case Planned(plan=plan):
+                self._plan = plan
+                self._planned.set()
             case Ready():
                 self._ready = message
                 self._status = EngineStatus("ready", "ready")

@@ -12,7 +12,7 @@ from torch import nn
 from engine.config import EngineConfig
 from engine.core import EngineCore
 from engine.errors import ConfigError
-from engine.messages import GenerateRequest, Ready, SamplingParams
+from engine.messages import GenerateRequest, Loading, Planned, Ready, SamplingParams
 from engine.models.config import ModelConfig, load_model_config
 from engine.runner.inputs import InputBuilder
 from engine.runner.kv_store import KVStore
@@ -23,7 +23,7 @@ from engine.runner.sampler import Sampler
 from engine.scheduling.scheduler import Scheduler, SchedulerConfig
 from engine.weights.loader import load_model
 
-Progress = Callable[[str, float], None]
+Report = Callable[[Planned | Loading], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +66,29 @@ class Loaded:
             vocab_size=self.model_config.vocab_size,
             max_model_len=self.plan.max_model_len,
             kv_tokens=self.plan.kv_blocks * self.config.block_size,
-            plan=list(self.plan.lines),
             notes=self.notes,
         )
 
 
-def load(config: EngineConfig, progress: Progress) -> Loaded:
+def load(config: EngineConfig, report: Report) -> Loaded:
     """Plans, then allocates and loads. Raises ConfigError."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     folder, device = Path(config.model_path), choose_device(config.device)
     config = msgspec.structs.replace(config, device=device.type)
-    progress("planning memory", 0.0)
     model_config = load_model_config(folder)
     plan = plan_memory(config, model_config, free_memory(device))
+    report(Planned(list(plan.lines)))
     dtype: torch.dtype = getattr(torch, plan.dtype)
-    loaded = load_model(folder, model_config, dtype, device, _in_percent("loading weights", progress))
+    loaded = load_model(folder, model_config, dtype, device, _in_percent("loading weights", report))
     kv = KVStore(model_config, plan.kv_blocks, config.block_size, dtype, device)
     return Loaded(config, model_config, plan, device, loaded.model, kv, [*plan.notes, *loaded.notes])
 
 
-def load_core(config: EngineConfig, progress: Progress) -> tuple[EngineCore, Ready]:
+def load_core(config: EngineConfig, report: Report) -> tuple[EngineCore, Ready]:
     """A warm engine and its announcement. Raises ConfigError."""
-    loaded = load(config, progress)
-    progress("warming up", 1.0)
+    loaded = load(config, report)
+    report(Loading("warming up", 1.0))
     warm_up(loaded.new_core())
     return loaded.new_core(), loaded.ready()
 
@@ -104,14 +103,14 @@ def warm_up(core: EngineCore) -> None:
                 raise ConfigError(f"the warm-up failed: {output.error[1]}")
 
 
-def _in_percent(phase: str, progress: Progress) -> Callable[[float], None]:
+def _in_percent(phase: str, report: Report) -> Callable[[float], None]:
     """Reports no more often than each hundredth."""
     last = -1
 
-    def report(done: float) -> None:
+    def progress(done: float) -> None:
         nonlocal last
         if int(done * 100) != last:
             last = int(done * 100)
-            progress(phase, done)
+            report(Loading(phase, done))
 
-    return report
+    return progress

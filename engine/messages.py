@@ -1,7 +1,7 @@
 """What crosses the process boundary, as msgspec structs in MessagePack. Plain data only.
 
 API process  -> engine:  GenerateRequest | Cancel
-engine -> API process:   Loading* -> Ready | LoadFailed, then one StepReport a step
+engine -> API process:   Planned and Loading, then Ready | LoadFailed, then one StepReport a step
 """
 
 from typing import Literal
@@ -111,6 +111,12 @@ class PlanLine(msgspec.Struct, frozen=True, array_like=True):
     detail: str = ""
 
 
+class Planned(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The memory plan. It fits; what it lists is allocated next."""
+
+    plan: list[PlanLine]
+
+
 class Ready(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The engine answers now. `max_model_len` and `kv_tokens` bound what one request may ask."""
 
@@ -121,7 +127,6 @@ class Ready(msgspec.Struct, frozen=True, tag=True, array_like=True):
     vocab_size: int
     max_model_len: int
     kv_tokens: int  # capacity of the KV cache
-    plan: list[PlanLine]
     notes: list[str]  # what the operator should know, such as weights skipped on purpose
 
 
@@ -131,4 +136,4 @@ class LoadFailed(msgspec.Struct, frozen=True, tag=True, array_like=True):
     message: str
 
 
-FromEngine = StepReport | Loading | Ready | LoadFailed
+FromEngine = StepReport | Planned | Loading | Ready | LoadFailed

@@ -25,6 +25,7 @@ from engine.messages import (
     GenerateRequest,
     LoadFailed,
     Loading,
+    Planned,
     Ready,
     StepOutput,
     StepReport,
@@ -93,8 +94,8 @@ def main(inbox_address: str, outbox_address: str) -> int:
         socket.set_hwm(0)
         socket.connect(address)
 
-    def report(phase: str, done: float) -> None:
-        outbox.send(_encoder.encode(Loading(phase, done)))
+    def report(message: Planned | Loading) -> None:
+        outbox.send(_encoder.encode(message))
 
     answer: Ready | LoadFailed
     try:

@@ -31,7 +31,7 @@ def loaded(tiny_checkpoint: Path) -> Loaded:
         kv_cache_memory=8 * 2**20,
         threads=1,
     )
-    return load(config, lambda phase, done: None)
+    return load(config, lambda message: None)
 
 
 def make_core(loaded: Loaded, **changes: object) -> EngineCore:

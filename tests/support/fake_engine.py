@@ -33,7 +33,7 @@ class FakeEngine:
         self.script = script
         self.status = FakeStatus()
         self.ready: Ready | None = Ready(
-            "FakeForCausalLM", 1, "float32", "cpu", vocab_size, max_model_len, kv_tokens, [], []
+            "FakeForCausalLM", 1, "float32", "cpu", vocab_size, max_model_len, kv_tokens, []
         )
         self.stats = EngineStats()
         self.restarts = 0

@@ -1,0 +1,95 @@
+"""Who comes in: API keys, draining, and the bound on sequences that run or wait.
+
+`Door` is plain ASGI (starlette's BaseHTTPMiddleware would buffer and break streams). `Admission` only counts: the
+engine schedules.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers, State
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.errors import ApiError, InvalidRequest, QueueFull, Unauthorized, Unavailable, openai_error_response
+
+OPEN_PATHS = frozenset({"/live", "/ready", "/health", "/metrics"})
+RETRY_AFTER = 2  # seconds; clients back off further by themselves
+
+
+class Admission:
+    """Counts sequences from the moment their request is accepted to their end."""
+
+    def __init__(self, max_running: int, max_queue: int) -> None:
+        self.limit = max_running + max_queue
+        self.sequences = 0
+
+    def enter(self, sequences: int) -> "Slot":
+        """Room for `sequences`, until the slot is left. Raises QueueFull, or InvalidRequest if there never is."""
+        if sequences > self.limit:
+            raise InvalidRequest(f"n is {sequences}; this server has room for {self.limit} answers.", param="n")
+        if self.sequences + sequences > self.limit:
+            raise QueueFull(
+                f"{self.sequences} answers are running or waiting and this request asks for {sequences}; "
+                f"{self.limit} are allowed. Try again later.",
+                retry_after=RETRY_AFTER,
+            )
+        self.sequences += sequences
+        return Slot(self, sequences)
+
+
+class Slot:
+    """A place for the sequences of one request. Leaving twice counts once."""
+
+    def __init__(self, admission: Admission, sequences: int) -> None:
+        self._admission = admission
+        self._sequences = sequences
+
+    def leave(self) -> None:
+        self._admission.sequences -= self._sequences
+        self._sequences = 0
+
+
+class Door:
+    """Lets in those who have a key, and nobody new while draining. `state.draining` is set by who runs the app."""
+
+    def __init__(self, app: ASGIApp, keys: Sequence[str], state: State, drain_seconds: float) -> None:
+        self._app = app
+        self._digests = [_digest(key.encode()) for key in keys]
+        self._state = state
+        self._retry_after = max(1, round(drain_seconds))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        if refusal is None:
+            await self._app(scope, receive, send)
+        else:
+            await openai_error_response(refusal)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> ApiError | None:
+        if scope["path"] in OPEN_PATHS:
+            return None
+        if self._digests:
+            authorization = Headers(scope=scope).get("authorization")
+            if authorization is None:
+                return Unauthorized("An API key is needed: send the header 'Authorization: Bearer <key>'.")
+            scheme, _, key = authorization.partition(" ")
+            if scheme.lower() != "bearer" or not self._knows(key.strip()):
+                return Unauthorized("The API key is not known here.")
+        if self._state.draining:
+            return Unavailable(
+                "The server is shutting down and takes no new requests.",
+                retry_after=self._retry_after,
+                code="draining",
+            )
+        return None
+
+    def _knows(self, key: str) -> bool:
+        """Compares with every key, always: neither the time nor the length tells how close a guess was."""
+        digest = _digest(key.encode("latin-1"))  # headers are latin-1; undoing that gives the bytes that were sent
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        return any(matches)
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

@@ -1,0 +1,99 @@
+"""create_app: puts the application together. Everything it needs is passed in; nothing is global.
+
+Envelope (request id, counting, last resort) -> Door (keys, draining) -> routes -> error table
+"""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from sse_starlette.sse import AppStatus
+from starlette.exceptions import HTTPException
+
+import server.chat_completions.routes as chat_completions
+import server.operations.models as models
+import server.operations.probes as probes
+from engine import EngineError
+from server.admission import Admission, Door
+from server.engine_port import Engine
+from server.errors import ApiError, BodyTooLarge, InvalidRequest, MethodNotAllowed, UnknownUrl, openai_error_response
+from server.generation import Generator
+from server.http import Envelope, LastWords, report, request_id
+from server.metrics import Metrics
+from server.served_model import ServedModel
+from server.settings import Settings
+
+
+def create_app(settings: Settings, engine: Engine, model: ServedModel) -> FastAPI:
+    """The application. Whoever runs it sets `app.state.draining` to refuse newcomers; streams then go on, and end with
+    an error when the engine is stopped."""
+    # sse-starlette would cut all streams at SIGTERM; they are given time to finish instead.
+    AppStatus.enable_automatic_graceful_drain = False
+    app = FastAPI(
+        title="Abruzzi",
+        version=version("abruzzi"),
+        docs_url=None,  # its page is loaded from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # read no environment
+    )
+    app.state.draining = False
+    admission = Admission(settings.max_running, settings.max_queue)
+    metrics = Metrics(engine, admission)
+    generator = Generator(engine, model, admission, metrics, settings.seed)
+    app.include_router(chat_completions.router(settings, model, generator))
+    app.include_router(models.router(model))
+    app.include_router(probes.router(engine, metrics))
+    app.add_exception_handler(ApiError, _on_known)
+    app.add_exception_handler(EngineError, _on_known)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_middleware(Door, keys=settings.api_key, state=app.state, drain_seconds=settings.drain_seconds)
+    app.add_middleware(Envelope, metrics=metrics)  # added last, so outermost
+    app.openapi = _OpenApi(app)  # type: ignore[method-assign]
+    return app
+
+
+async def _on_known(request: Request, error: Exception) -> Response:
+    answer = openai_error_response(report(error, request_id(request)))
+    if isinstance(error, BodyTooLarge):
+        return LastWords(answer.body, answer.status_code, answer.headers)
+    return answer
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    """What starlette's router raises."""
+    assert isinstance(error, HTTPException)
+    where = f"{request.method} {request.url.path}"
+    if error.status_code == 404:
+        return openai_error_response(UnknownUrl(f"Unknown URL: {where[:200]}"))
+    if error.status_code == 405:
+        allowed = dict(error.headers or {})
+        return openai_error_response(MethodNotAllowed(f"Not allowed: {where[:200]}", headers=allowed))
+    return openai_error_response(InvalidRequest(error.detail))
+
+
+async def _on_validation(request: Request, error: Exception) -> Response:
+    """What FastAPI finds wrong with path and query: 400 in our shape, not its 422."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    param = ".".join(str(step) for step in first["loc"][1:])
+    return openai_error_response(InvalidRequest(f"{param}: {first['msg']}", param=param))
+
+
+class _OpenApi:
+    """FastAPI's document, with the schemas of bodies that routes read themselves."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._document: dict[str, Any] | None = None
+
+    def __call__(self) -> dict[str, Any]:
+        if self._document is None:
+            document = get_openapi(title=self._app.title, version=self._app.version, routes=self._app.routes)
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas.update(chat_completions.schemas())
+            self._document = document
+        return self._document

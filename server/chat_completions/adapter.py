@@ -1,0 +1,141 @@
+"""The wire's chat-completions request becomes a TextRequest. Owns every check that takes more than one field, the
+model's names or the settings."""
+
+import re
+import reprlib
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from server.chat_completions.schema import (
+    AssistantMessage,
+    ChatCompletionRequest,
+    PromptMessage,
+    RefusalPart,
+    TextPart,
+    ToolMessage,
+)
+from server.conversation import Conversation, Message, OutputContract, ToolCall
+from server.errors import InvalidRequest, UnknownModel
+from server.generation import TextRequest
+from server.sampling import SamplingOverrides
+from server.settings import Settings
+
+PATH_LENGTH = 200
+
+
+def parse_request(body: bytes, settings: Settings) -> ChatCompletionRequest:
+    """Raises InvalidRequest, whatever the bytes."""
+    try:
+        return ChatCompletionRequest.model_validate_json(body, context={"max_messages": settings.max_messages})
+    except ValidationError as error:
+        raise _explain(error) from None
+
+
+def text_request(wire: ChatCompletionRequest, id: str, names: Sequence[str], settings: Settings) -> TextRequest:
+    """Raises InvalidRequest or UnknownModel."""
+    if wire.model not in names:
+        raise UnknownModel(wire.model, tuple(names))
+    _check_together(wire, settings)
+    stop = (wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ())
+    return TextRequest(
+        id=id,
+        conversation=Conversation(
+            messages=tuple(_message(message) for message in wire.messages),
+            template_arguments=wire.chat_template_kwargs or {},
+            add_generation_prompt=wire.add_generation_prompt is not False,
+        ),
+        sampling=_sampling(wire),
+        contract=OutputContract(
+            stop=stop, include_stop=bool(wire.include_stop_str_in_output), min_tokens=wire.min_tokens or 0
+        ),
+        n=wire.n or 1,
+        priority=wire.priority or 0,
+        cache_salt=wire.cache_salt or "",
+    )
+
+
+def _check_together(wire: ChatCompletionRequest, settings: Settings) -> None:
+    if (wire.n or 1) > settings.max_n:
+        raise InvalidRequest(f"n is {wire.n}; at most {settings.max_n} answers are given.", param="n")
+    both = (wire.max_tokens, wire.max_completion_tokens)
+    if None not in both and both[0] != both[1]:
+        raise InvalidRequest(
+            f"max_tokens is {both[0]} and max_completion_tokens is {both[1]}; give one of them.", param="max_tokens"
+        )
+    if wire.top_logprobs is not None and not wire.logprobs:
+        raise InvalidRequest("top_logprobs needs logprobs: true.", param="top_logprobs")
+    if wire.stream_options is not None and not wire.stream:
+        raise InvalidRequest("stream_options needs stream: true.", param="stream_options")
+
+
+def _sampling(wire: ChatCompletionRequest) -> SamplingOverrides:
+    return SamplingOverrides(
+        max_tokens=wire.max_tokens if wire.max_completion_tokens is None else wire.max_completion_tokens,
+        temperature=wire.temperature,
+        top_p=wire.top_p,
+        top_k=0 if wire.top_k == -1 else wire.top_k,
+        min_p=wire.min_p,
+        repetition_penalty=wire.repetition_penalty,
+        frequency_penalty=wire.frequency_penalty or 0.0,
+        presence_penalty=wire.presence_penalty or 0.0,
+        logit_bias={int(token): bias for token, bias in (wire.logit_bias or {}).items()},
+        seed=wire.seed,
+        min_tokens=wire.min_tokens or 0,
+        stop_token_ids=tuple(wire.stop_token_ids or ()),
+        ignore_eos=bool(wire.ignore_eos),
+        logprobs=(wire.top_logprobs or 0) if wire.logprobs else None,
+    )
+
+
+def _message(wire: PromptMessage | AssistantMessage | ToolMessage) -> Message:
+    content = _text(wire.content)
+    if isinstance(wire, PromptMessage):
+        return Message(wire.role, content, wire.name)
+    if isinstance(wire, ToolMessage):
+        return Message("tool", content, wire.name, tool_call_id=wire.tool_call_id)
+    return Message(
+        "assistant",
+        content or wire.refusal or "",
+        wire.name,
+        reasoning=wire.reasoning if wire.reasoning_content is None else wire.reasoning_content,
+        tool_calls=tuple(
+            ToolCall(call.id, call.function.name, call.function.arguments) for call in wire.tool_calls or ()
+        ),
+    )
+
+
+def _text(content: str | Sequence[TextPart | RefusalPart] | None) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part.text if isinstance(part, TextPart) else part.refusal for part in content)
+
+
+def _explain(error: ValidationError) -> InvalidRequest:
+    """One sentence on the first mistake, with the path as a client would write it: messages[0].content."""
+    first: dict[str, Any] = dict(error.errors(include_url=False)[0])
+    kind, message = first["type"], first["msg"].removeprefix("Value error, ")
+    param = _path(first["loc"])
+    if kind == "json_invalid":
+        return InvalidRequest(f"The body is not JSON that can be read: {first['ctx']['error']}.", code="invalid_json")
+    if param is None:
+        return InvalidRequest("The body must be a JSON object.", code="invalid_type")
+    if kind == "extra_forbidden":
+        return InvalidRequest(f"There is no parameter {param!r}.", param=param, code="unknown_parameter")
+    if kind == "missing":
+        return InvalidRequest(f"The parameter {param!r} is missing.", param=param, code="missing_required_parameter")
+    if kind == "refused":
+        return InvalidRequest(f"{message}.", param=param, code="unsupported_parameter")
+    return InvalidRequest(f"{param}: {message}, but got {reprlib.repr(first['input'])}.", param=param)
+
+
+def _path(loc: Sequence[int | str]) -> str | None:
+    """messages[0].content; the tags of unions (in angle brackets) are ours, not the client's."""
+    path = ""
+    for step in loc:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif step != "[key]" and not re.fullmatch(r"<\w+>", step):
+            path += f".{step}" if path else step
+    return path[:PATH_LENGTH] or None

@@ -1,0 +1,80 @@
+"""Every field of a chat-completions request, in exactly one of three lists: honoured, harmless, refused.
+
+The lists hold data only; `docs/api.md` shows them, and tests hold them against OpenAI's specification, the schema
+and the document. null always means absent.
+"""
+
+from typing import Any, NamedTuple
+
+# Field of the specification -> what it does here.
+HONOURED: dict[str, str] = {
+    "messages": "text content (a string or text parts) of the roles system, developer, user, assistant, tool",
+    "model": "one of the names that `GET /v1/models` lists",
+    "max_tokens": "at least 1; default: the rest of the context",
+    "max_completion_tokens": "the same as `max_tokens`; if both are given they must agree",
+    "temperature": "0 to 2; default: the checkpoint's, else 1",
+    "top_p": "above 0, up to 1; default: the checkpoint's, else 1",
+    "frequency_penalty": "-2 to 2; default 0",
+    "presence_penalty": "-2 to 2; default 0",
+    "logit_bias": "up to 1,024 token ids that exist, each -100 to 100",
+    "seed": "a 64-bit integer; the same seed gives the same answer whatever else is running",
+    "stop": "up to 4 strings of 1 to 1,024 characters; the answer ends before the first that it would contain",
+    "n": "1 to the server's `--max-n` (16)",
+    "logprobs": "log-probabilities of the answer's tokens, under the model's own distribution",
+    "top_logprobs": "0 to 20 alternatives for each token; needs `logprobs: true`",
+    "stream": "server-sent events",
+    "stream_options": "`include_usage`; only with `stream: true`; `include_obfuscation` may only be false",
+}
+
+# Extension that other open servers have too -> what it does here.
+EXTENSIONS: dict[str, str] = {
+    "top_k": "only the k most likely tokens; 0 or -1: all; default: the checkpoint's, else all",
+    "min_p": "0 to 1; only tokens at least this likely relative to the most likely; default: the checkpoint's, else 0",
+    "repetition_penalty": "above 0, up to 10; over prompt and answer; default: the checkpoint's, else 1",
+    "min_tokens": "no end-of-sequence, stop token or stop string within that many tokens; default 0",
+    "ignore_eos": "go on to `max_tokens` behind the model's end-of-sequence tokens",
+    "stop_token_ids": "up to 64 more token ids that end the answer and are not part of it",
+    "include_stop_str_in_output": "keep the stop string that ended the answer",
+    "chat_template_kwargs": 'variables for the checkpoint\'s chat template, such as `{"thinking": false}`',
+    "add_generation_prompt": "false: do not open an assistant turn; default true",
+    "cache_salt": "up to 128 characters; only requests with the same salt share cached prefixes",
+    "priority": "-1,000 to 1,000; lower goes first; default 0",
+}
+
+# Field of the specification -> why accepting it without effect breaks no promise.
+HARMLESS: dict[str, str] = {
+    "user": "a label for the provider's abuse detection; nothing is kept",
+    "safety_identifier": "a label for the provider's abuse detection; nothing is kept",
+    "metadata": "labels for stored answers; nothing is stored",
+    "prompt_cache_key": "a routing hint; prefixes are found in the cache whatever the key (to keep them apart: "
+    "`cache_salt`)",
+}
+
+
+class Refused(NamedTuple):
+    """A field that would promise what this server does not do. `neutral` values promise nothing and are accepted."""
+
+    why: str
+    neutral: tuple[Any, ...] = ()
+
+
+# Field of the specification -> why it is answered 400.
+REFUSED: dict[str, Refused] = {
+    "tools": Refused("tool calling is not available yet"),
+    "tool_choice": Refused("tool calling is not available yet", ("none",)),
+    "parallel_tool_calls": Refused("tool calling is not available yet"),
+    "functions": Refused("deprecated by OpenAI, and tool calling is not available yet"),
+    "function_call": Refused("deprecated by OpenAI, and tool calling is not available yet", ("none",)),
+    "response_format": Refused("structured output is not available yet", ({"type": "text"},)),
+    "reasoning_effort": Refused("not available; some models take a switch in `chat_template_kwargs`"),
+    "verbosity": Refused("not available; say it in a message", ("medium",)),
+    "modalities": Refused("answers are text", (["text"],)),
+    "audio": Refused("answers are text"),
+    "prediction": Refused("predicted outputs are not available"),
+    "web_search_options": Refused("there is no web search"),
+    "moderation": Refused("there is no moderation model"),
+    "store": Refused("answers are not stored", (False,)),
+    "service_tier": Refused("there is one tier", ("auto", "default")),
+    "prompt_cache_retention": Refused("cached prefixes live as long as there is room", ("in_memory",)),
+    "prompt_cache_options": Refused("cached prefixes live as long as there is room"),
+}

@@ -1,0 +1,248 @@
+"""The wire form of a chat-completions request, and its one-sentence errors.
+
+Strict: a string is not a number, an unknown field is an error. Which fields are refused, and why: `fields`. Checks
+that need the model or the settings are in `adapter`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from server.chat_completions.fields import REFUSED
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+MAX_STOPS = 4
+MAX_BIASES = 1024
+INT64 = 2**63
+
+
+class Wire(BaseModel):
+    """What all parts of a request share."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class TextPart(Wire):
+    type: Literal["text"]
+    text: str
+
+
+class RefusalPart(Wire):
+    type: Literal["refusal"]
+    refusal: str
+
+
+# Tags are in angle brackets, so that an error's path can leave them out: the client did not write them.
+def _content_kind(value: Any) -> str | None:
+    return "<text>" if isinstance(value, str) else "<parts>" if isinstance(value, list) else None
+
+
+def _part_kind(value: Any) -> str | None:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return f"<{kind}>" if kind in ("text", "refusal") else None
+
+
+def _role(value: Any) -> str | None:
+    role = value.get("role") if isinstance(value, dict) else None
+    return f"<{role}>" if role in ROLES else None
+
+
+_not_content = Discriminator(
+    _content_kind, custom_error_type="content", custom_error_message="Content must be a string or a list of parts"
+)
+TextContent = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[list[TextPart], Field(min_length=1), Tag("<parts>")], _not_content
+]
+AssistantPart = Annotated[
+    Annotated[TextPart, Tag("<text>")] | Annotated[RefusalPart, Tag("<refusal>")],
+    Discriminator(
+        _part_kind,
+        custom_error_type="part",
+        custom_error_message="An assistant's content parts have the type 'text' or 'refusal'",
+    ),
+]
+AssistantContent = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[list[AssistantPart], Field(min_length=1), Tag("<parts>")], _not_content
+]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+class PromptMessage(Wire):
+    """What people and operators write."""
+
+    role: Literal["system", "developer", "user"]
+    content: TextContent
+    name: Name | None = None
+
+
+class FunctionCalled(Wire):
+    name: Name
+    arguments: str
+
+
+class ToolCalled(Wire):
+    """A call in the history. `index` is what clients leave in when they replay a stream."""
+
+    id: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    type: Literal["function"] = "function"
+    function: FunctionCalled
+    index: int | None = None
+
+
+class AssistantMessage(Wire):
+    """What the model said before. The empty fields are those of an answer that is sent back as it came."""
+
+    role: Literal["assistant"]
+    content: AssistantContent | None = None
+    name: Name | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[ToolCalled] | None = None
+    annotations: Annotated[list[Any], Field(max_length=0)] | None = None
+    audio: None = None
+    function_call: None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "AssistantMessage":
+        if self.content is None and self.refusal is None and not self.tool_calls:
+            raise PydanticCustomError("empty", "An assistant message needs content, a refusal or tool_calls")
+        if None not in (self.reasoning, self.reasoning_content) and self.reasoning != self.reasoning_content:
+            raise PydanticCustomError("reasoning", "reasoning and reasoning_content differ; give one of them")
+        return self
+
+
+class ToolMessage(Wire):
+    """What a tool returned."""
+
+    role: Literal["tool"]
+    content: TextContent
+    tool_call_id: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    name: Name | None = None
+
+
+ChatMessage = Annotated[
+    Annotated[PromptMessage, Tag("<system>")]
+    | Annotated[PromptMessage, Tag("<developer>")]
+    | Annotated[PromptMessage, Tag("<user>")]
+    | Annotated[AssistantMessage, Tag("<assistant>")]
+    | Annotated[ToolMessage, Tag("<tool>")],
+    Discriminator(
+        _role, custom_error_type="role", custom_error_message=f"A message is an object whose role is one of {ROLES}"
+    ),
+]
+StopString = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+
+
+class StreamOptions(Wire):
+    include_usage: bool | None = None
+    include_obfuscation: Literal[False] | None = None
+
+
+class ChatCompletionRequest(Wire):
+    """Body of POST /v1/chat/completions."""
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    model: str
+
+    max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    logit_bias: (
+        Annotated[
+            dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]],
+            Field(max_length=MAX_BIASES),
+        ]
+        | None
+    ) = None
+    seed: Annotated[int, Field(ge=-INT64, lt=INT64)] | None = None
+    stop: (
+        Annotated[
+            Annotated[StopString, Tag("<text>")]
+            | Annotated[list[StopString], Field(max_length=MAX_STOPS), Tag("<parts>")],
+            Discriminator(
+                _content_kind, custom_error_type="stop", custom_error_message="stop must be a string or a list of them"
+            ),
+        ]
+        | None
+    ) = None
+    n: Annotated[int, Field(ge=1)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+    top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    min_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    ignore_eos: bool | None = None
+    stop_token_ids: Annotated[list[int], Field(max_length=64)] | None = None
+    include_stop_str_in_output: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    add_generation_prompt: bool | None = None
+    cache_salt: Annotated[str, StringConstraints(max_length=128)] | None = None
+    priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
+
+    user: str | None = None
+    safety_identifier: Annotated[str, StringConstraints(max_length=64)] | None = None
+    metadata: (
+        Annotated[
+            dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
+            Field(max_length=16),
+        ]
+        | None
+    ) = None
+    prompt_cache_key: str | None = None
+
+    tools: Any = None
+    tool_choice: Any = None
+    parallel_tool_calls: Any = None
+    functions: Any = None
+    function_call: Any = None
+    response_format: Any = None
+    reasoning_effort: Any = None
+    verbosity: Any = None
+    modalities: Any = None
+    audio: Any = None
+    prediction: Any = None
+    web_search_options: Any = None
+    moderation: Any = None
+    store: Any = None
+    service_tier: Any = None
+    prompt_cache_retention: Any = None
+    prompt_cache_options: Any = None
+
+    @field_validator(*REFUSED)
+    @classmethod
+    def _refuse(cls, value: Any, info: ValidationInfo) -> Any:
+        assert info.field_name is not None
+        why, neutral = REFUSED[info.field_name]
+        if value is not None and not any(type(value) is type(one) and value == one for one in neutral):
+            raise PydanticCustomError("refused", "{why}", {"why": f"'{info.field_name}' is not supported: {why}"})
+        return value
+
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _count_messages(cls, value: Any, info: ValidationInfo) -> Any:
+        """Before they are looked at one by one."""
+        limit = info.context["max_messages"] if info.context else None
+        if limit is not None and isinstance(value, list) and len(value) > limit:
+            raise PydanticCustomError(
+                "messages", "{count} messages are more than {limit}", {"count": len(value), "limit": limit}
+            )
+        return value

@@ -1,0 +1,152 @@
+"""What can go wrong on the way of a request, and what the client is told.
+
+    ApiError
+    ├── InvalidRequest     the request asks for something wrong or unsupported; names the parameter
+    ├── BodyTooLarge       more bytes than this server reads
+    ├── Unauthorized       no key, or a wrong one
+    ├── UnknownModel       no such model here
+    ├── UnknownUrl         no such page here
+    ├── MethodNotAllowed   the page exists, not for this method
+    ├── QueueFull          too much to do already; come back later
+    ├── Unavailable        loading, draining, stalled or dead; come back later
+    ├── ClientGone         the client hung up: nobody reads this answer
+    └── InternalError      our fault; says nothing about the inside
+
+The classes know no wire format. `STATUS` is the one table to HTTP, `openai_error` the one place that builds the
+body {"error": {message, type, param, code}}; a protocol with another body adds a function, not a tree.
+"""
+
+from typing import Any, NamedTuple
+
+import msgspec
+from starlette.responses import Response
+
+from engine import EngineUnavailable, RequestRefused
+
+
+class ApiError(Exception):
+    """Base. `message` is for the client; `code` is for programs, None: the default of `STATUS`."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+        self.headers = headers or {}
+
+
+class InvalidRequest(ApiError):
+    """The request cannot be honoured as it stands; the text names the value and what is allowed."""
+
+
+class BodyTooLarge(ApiError):
+    """The body exceeds the limit in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        # The rest of the body is not read, so that the connection cannot be used again.
+        super().__init__(f"The request body is larger than {limit} bytes.", headers={"Connection": "close"})
+
+
+class Unauthorized(ApiError):
+    """The route needs an API key and the request has none that is known."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"WWW-Authenticate": "Bearer"})
+
+
+class UnknownModel(ApiError):
+    """The request names a model that is not served."""
+
+    def __init__(self, name: str, served: tuple[str, ...]) -> None:
+        known = ", ".join(repr(one) for one in served)
+        super().__init__(f"The model {name[:200]!r} does not exist here. Served: {known}.", param="model")
+
+
+class UnknownUrl(ApiError):
+    """No route has this path."""
+
+
+class MethodNotAllowed(ApiError):
+    """The route has other methods."""
+
+
+class _TryLater(ApiError):
+    """`retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: int, code: str | None = None) -> None:
+        super().__init__(message, code=code, headers={"Retry-After": str(retry_after)})
+
+
+class QueueFull(_TryLater):
+    """As many sequences run and wait as are allowed."""
+
+
+class Unavailable(_TryLater):
+    """Nobody can answer now."""
+
+
+class ClientGone(ApiError):
+    """The client hung up before its answer was ready."""
+
+    def __init__(self) -> None:
+        super().__init__("The client closed the connection.")
+
+
+class InternalError(ApiError):
+    """Something that must not happen did; the log has it under the request id."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"The server failed on this request; its log has the reason under {request_id}.")
+
+
+class Status(NamedTuple):
+    """How an error looks over HTTP."""
+
+    http: int
+    type: str
+    code: str
+
+
+STATUS: dict[type[ApiError], Status] = {
+    InvalidRequest: Status(400, "invalid_request_error", "invalid_value"),
+    Unauthorized: Status(401, "invalid_request_error", "invalid_api_key"),
+    UnknownModel: Status(404, "invalid_request_error", "model_not_found"),
+    UnknownUrl: Status(404, "invalid_request_error", "unknown_url"),
+    MethodNotAllowed: Status(405, "invalid_request_error", "method_not_allowed"),
+    BodyTooLarge: Status(413, "invalid_request_error", "request_too_large"),
+    QueueFull: Status(429, "rate_limit_error", "queue_full"),
+    ClientGone: Status(499, "invalid_request_error", "client_closed_request"),
+    InternalError: Status(500, "server_error", "internal_error"),
+    Unavailable: Status(503, "server_error", "engine_unavailable"),
+}
+
+
+def as_api_error(error: Exception, request_id: str) -> ApiError:
+    """The API's error for anything that was raised. What is not known becomes InternalError: the caller logs it."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, RequestRefused):
+        return InvalidRequest(str(error), code=error.code)
+    if isinstance(error, EngineUnavailable):
+        return Unavailable(str(error), retry_after=error.retry_after)
+    return InternalError(request_id)
+
+
+def openai_error(error: ApiError) -> dict[str, Any]:
+    """The body that OpenAI's clients read; all four members are always there."""
+    status = STATUS[type(error)]
+    body = {"message": error.message, "type": status.type, "param": error.param, "code": error.code or status.code}
+    return {"error": body}
+
+
+def openai_error_response(error: ApiError) -> Response:
+    """A whole answer."""
+    body = msgspec.json.encode(openai_error(error))
+    return Response(body, STATUS[type(error)].http, error.headers, media_type="application/json")

@@ -1,0 +1,199 @@
+"""The one path that every protocol takes: TextRequest in, events of its sequences out.
+
+Renders the prompt, checks it against the engine's bounds, starts one engine request for each of the n sequences and
+merges their events as they come. Knows no wire format. What fails before the first event can still be told as an
+HTTP status: `Generation.wait_for_first`.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Self
+
+from msgspec import structs
+
+from engine import EngineUnavailable, GenerateRequest, Ready, SamplingParams
+from server.admission import Admission, Slot
+from server.conversation import Conversation, OutputContract
+from server.dialects.dialect import TemplateError
+from server.engine_port import Engine
+from server.errors import InvalidRequest, Unavailable
+from server.events import Event, Finished
+from server.metrics import Metrics
+from server.sampling import SamplingOverrides, allowed_tokens, check_token_ids, resolve, sequence_seed
+from server.sequence import SequenceText
+from server.served_model import ServedModel
+
+RETRY_AFTER = 5  # seconds until a loading or restarting engine is worth another try
+SMALL_PROMPT = 8192  # characters that are rendered on the event loop; more goes to a thread
+EVENTS_AHEAD = 64  # of a request with several sequences, before its slow reader holds them up
+
+IndexedEvent = tuple[int, Event]  # which of the n sequences, what
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRequest:
+    """What a protocol asks for. `id` is unique; lower `priority` goes first."""
+
+    id: str
+    conversation: Conversation
+    sampling: SamplingOverrides
+    contract: OutputContract
+    n: int = 1
+    priority: int = 0
+    cache_salt: str = ""
+
+
+class Generator:
+    """Starts generations. One for each application."""
+
+    def __init__(
+        self, engine: Engine, model: ServedModel, admission: Admission, metrics: Metrics, seed: int | None
+    ) -> None:
+        self._engine = engine
+        self._model = model
+        self._admission = admission
+        self._metrics = metrics
+        self._seeds = random.Random(seed)
+
+    async def begin(self, request: TextRequest) -> "Generation":
+        """Accepts the request or raises: Unavailable, QueueFull, InvalidRequest. The caller closes what it gets."""
+        arrival = time.monotonic()
+        ready = engine_ready(self._engine)
+        slot = self._admission.enter(request.n)
+        try:
+            prompt = await self._render(request.conversation)
+            sampling = self._sampling(request.sampling, len(prompt), ready)
+        except BaseException:
+            slot.leave()
+            raise
+        self._metrics.prompt(len(prompt))
+        sequences = [self._sequence(request, index, prompt, sampling, arrival) for index in range(request.n)]
+        return Generation(sequences, slot, ready)
+
+    async def _render(self, conversation: Conversation) -> list[int]:
+        render = self._model.dialect.render
+        try:
+            if sum(len(message.content) for message in conversation.messages) <= SMALL_PROMPT:
+                return render(conversation)
+            return await asyncio.to_thread(render, conversation)
+        except TemplateError as error:
+            raise InvalidRequest(f"The model's chat template refused: {error}", param="messages") from error
+
+    def _sampling(self, overrides: SamplingOverrides, prompt_tokens: int, ready: Ready) -> SamplingParams:
+        check_token_ids(overrides, self._model.tokenizer, ready.vocab_size)
+        max_tokens = allowed_tokens(prompt_tokens, overrides.max_tokens, ready)
+        seed = self._seeds.getrandbits(63) if overrides.seed is None else overrides.seed
+        return resolve(overrides, self._model.sampling, self._model.eos_ids, max_tokens, seed)
+
+    async def _sequence(
+        self, request: TextRequest, index: int, prompt: list[int], sampling: SamplingParams, arrival: float
+    ) -> AsyncGenerator[IndexedEvent, None]:
+        """The events of one sequence. Whichever way it ends, the metrics hear of it once."""
+        own = structs.replace(sampling, seed=sequence_seed(sampling.seed, index))
+        wanted = GenerateRequest(
+            id=f"{request.id}-{index}",
+            prompt=prompt,
+            sampling=own,
+            arrival=arrival,
+            priority=request.priority,
+            cache_salt=request.cache_salt,
+        )
+        text = SequenceText(
+            self._model.dialect.output_parser(), request.contract, own, self._model.tokenizer, len(prompt)
+        )
+        clock = self._metrics.sequence(arrival)
+        try:
+            async with aclosing(self._engine.generate(wanted)) as outputs:
+                async for output in outputs:
+                    clock.step(len(output.token_ids), output.queue_seconds)
+                    for event in text.feed(output):
+                        if isinstance(event, Finished):
+                            clock.reason = event.reason
+                        yield index, event
+                    if text.finished:
+                        return
+            raise EngineUnavailable("The engine ended the answer without a reason.")
+        except Exception:
+            clock.reason = "error"
+            raise
+        finally:
+            clock.finish()
+
+
+def engine_ready(engine: Engine) -> Ready:
+    """What the engine said of itself when it was ready. Raises Unavailable unless it can take requests now."""
+    status, ready = engine.status, engine.ready
+    if status.state == "ready" and ready is not None:
+        return ready
+    # Why is for the operator (/health, the log): it may name files.
+    if status.state == "loading":
+        message = f"The model is still loading ({status.progress:.0%})."
+        raise Unavailable(message, retry_after=RETRY_AFTER, code="model_loading")
+    raise Unavailable(f"The engine is {status.state}.", retry_after=RETRY_AFTER)
+
+
+class Generation:
+    """The running sequences of one request. Close it, always: that cancels what still runs and frees its place."""
+
+    def __init__(self, sequences: Sequence[AsyncGenerator[IndexedEvent, None]], slot: Slot, ready: Ready) -> None:
+        self.ready = ready  # the engine, as it was when this began
+        self._slot = slot
+        self._source = sequences[0] if len(sequences) == 1 else _merge(sequences)
+        self._first: asyncio.Task[IndexedEvent] | None = None
+        self._first_taken = False
+
+    async def wait_for_first(self, timeout: float) -> None:
+        """Returns with the first event, or when `timeout` seconds are over. Raises what the sequences raise."""
+        self._first = asyncio.ensure_future(anext(self._source))
+        await asyncio.wait({self._first}, timeout=timeout)
+        if self._first.done():
+            self._first.result()
+
+    def __aiter__(self) -> Self:
+        """All events, once. Ends after each sequence's Finished."""
+        return self
+
+    def __anext__(self) -> Awaitable[IndexedEvent]:
+        # Not `async def`: this is called for every token, and another coroutine would only wait for the first.
+        if self._first is None or self._first_taken:
+            return anext(self._source)
+        self._first_taken = True
+        return self._first
+
+    async def aclose(self) -> None:
+        if self._first is not None and not self._first.done():
+            self._first.cancel()
+            await asyncio.wait({self._first})
+        await self._source.aclose()
+        self._slot.leave()
+
+
+async def _merge(sequences: Sequence[AsyncGenerator[IndexedEvent, None]]) -> AsyncGenerator[IndexedEvent, None]:
+    """Events of several sequences as they come. The first failure ends them all."""
+    queue: asyncio.Queue[IndexedEvent | Exception] = asyncio.Queue(EVENTS_AHEAD)
+
+    async def pump(sequence: AsyncGenerator[IndexedEvent, None]) -> None:
+        try:
+            async with aclosing(sequence):
+                async for event in sequence:
+                    await queue.put(event)
+        except Exception as error:
+            await queue.put(error)
+
+    pumps = [asyncio.ensure_future(pump(sequence)) for sequence in sequences]
+    try:
+        running = len(pumps)
+        while running:
+            item = await queue.get()
+            if isinstance(item, Exception):
+                raise item
+            yield item
+            running -= isinstance(item[1], Finished)
+    finally:
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)

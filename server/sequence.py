@@ -1,0 +1,149 @@
+"""SequenceText: the outputs of one sequence become events: text as it may be sent, log-probabilities with it, the end.
+
+Synchronous and without a clock; `generation` drives it. A token goes through the dialect's parser (token -> text)
+and the stop strings (text -> text that may be sent). It does not decide when a sequence ends but for stop strings:
+the engine says so.
+"""
+
+from collections import deque
+
+from engine import SamplingParams, StepOutput, TokenLogprobs
+from server.conversation import OutputContract
+from server.dialects.dialect import OutputParser
+from server.events import Alternative, Event, Finished, FinishReason, TextDelta, TokenLogprob, Usage
+from server.text.stop_strings import StopStrings
+from server.text.tokenizer import Tokenizer
+
+LEAST_LOGPROB = -9999.0  # what the API says for "next to impossible"; JSON has no infinity
+
+
+class SequenceText:
+    """State of one sequence. Feed it each StepOutput until `finished`.
+
+    The events do not depend on how outputs were merged on the way, but for where deltas are cut. A stop token
+    counts as generated and is not text.
+    """
+
+    def __init__(
+        self,
+        parser: OutputParser,
+        contract: OutputContract,
+        sampling: SamplingParams,
+        tokenizer: Tokenizer,
+        prompt_tokens: int,
+    ) -> None:
+        self.finished = False
+        self._prompt_tokens = prompt_tokens
+        self._cached_tokens = 0
+        self._completion_tokens = 0
+        self._parser = parser
+        self._stops = StopStrings(contract.stop, contract.include_stop) if contract.stop else None
+        self._min_tokens = contract.min_tokens
+        self._stop_token_ids = frozenset(sampling.stop_token_ids)
+        self._logprobs = _LogprobQueue(tokenizer) if sampling.logprobs is not None else None
+        self._fed = 0  # characters that the parser gave; those sent are a prefix of them
+        self._sent = 0
+
+    def feed(self, output: StepOutput) -> list[Event]:
+        """The events of a step, or of several that came merged."""
+        events: list[Event] = []
+        tokens = output.token_ids
+        reason = output.finish_reason
+        if output.cached_tokens is not None:
+            self._cached_tokens = output.cached_tokens
+        if reason == "stop" and tokens and tokens[-1] in self._stop_token_ids:
+            tokens = tokens[:-1]
+        if self._stops is None and self._logprobs is None:
+            self._completion_tokens += len(tokens)
+            text = self._parser.feed(tokens)
+            if text:
+                events.append(TextDelta(text))
+        else:
+            stop = self._feed_each(tokens, output.logprobs, events)
+            if stop is not None:
+                self._finish("stop", stop, events)
+                return events
+        if reason is not None:
+            self._completion_tokens += len(output.token_ids) - len(tokens)
+            self._end(reason, events)
+        return events
+
+    def _feed_each(self, tokens: list[int], logprobs: list[TokenLogprobs] | None, events: list[Event]) -> str | None:
+        """Token by token: which token completed a stop string decides the usage and what log-probabilities are sent."""
+        pieces = []
+        stop = None
+        for index, token in enumerate(tokens):
+            self._completion_tokens += 1
+            if self._logprobs is not None:
+                assert logprobs is not None, "the engine left out the log-probabilities that were asked for"
+                self._logprobs.push(self._fed, token, logprobs[index])
+            piece, stop = self._pass_stops(self._parser.feed((token,)))
+            pieces.append(piece)
+            if stop is not None:
+                break
+        self._emit("".join(pieces), events)
+        return stop
+
+    def _pass_stops(self, text: str) -> tuple[str, str | None]:
+        """What of `text` may be sent, and the stop string it completed. Stop strings lie wholly behind the first
+        `min_tokens` tokens."""
+        self._fed += len(text)
+        if self._stops is None or self._completion_tokens <= self._min_tokens:
+            return text, None
+        return self._stops.feed(text)
+
+    def _emit(self, text: str, events: list[Event]) -> None:
+        self._sent += len(text)
+        logprobs = self._logprobs.pop_before(self._sent) if self._logprobs is not None else ()
+        if text or logprobs:
+            events.append(TextDelta(text, logprobs))
+
+    def _end(self, reason: FinishReason, events: list[Event]) -> None:
+        """The engine ended the sequence: sends what was held back."""
+        text, stop = self._pass_stops(self._parser.flush())
+        if stop is not None:
+            reason = "stop"
+        else:
+            text += self._stops.flush() if self._stops is not None else ""
+        self._emit(text, events)
+        if self._logprobs is not None and stop is None and (rest := self._logprobs.pop_before(None)):
+            events.append(TextDelta("", rest))
+        self._finish(reason, stop, events)
+
+    def _finish(self, reason: FinishReason, stop: str | None, events: list[Event]) -> None:
+        self.finished = True
+        events.append(Finished(reason, self.usage, stop))
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens so far."""
+        return Usage(self._prompt_tokens, self._cached_tokens, self._completion_tokens)
+
+
+class _LogprobQueue:
+    """Log-probabilities that wait for their token's text to be sent.
+
+    text fed   |  The | qu|ick |  <stop string> ...
+    token       ^start
+    sent       ----------->              a token goes out once a character at or behind its start was sent;
+                                         those that begin inside a stop string never do
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._waiting: deque[tuple[int, TokenLogprob]] = deque()
+
+    def push(self, start: int, token_id: int, logprobs: TokenLogprobs) -> None:
+        top = tuple(self._alternative(other, logprob) for other, logprob in logprobs.top)
+        self._waiting.append((start, TokenLogprob(self._alternative(token_id, logprobs.logprob), top)))
+
+    def pop_before(self, sent: int | None) -> tuple[TokenLogprob, ...]:
+        """Those whose text starts before character `sent`; all of them for None."""
+        due = []
+        while self._waiting and (sent is None or self._waiting[0][0] < sent):
+            due.append(self._waiting.popleft()[1])
+        return tuple(due)
+
+    def _alternative(self, token_id: int, logprob: float) -> Alternative:
+        data = self._tokenizer.token_bytes(token_id)
+        return Alternative(data.decode("utf-8", errors="replace"), data, max(logprob, LEAST_LOGPROB))

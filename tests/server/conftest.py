@@ -1,0 +1,26 @@
+"""Fixtures for the tests of the HTTP application."""
+
+from collections.abc import Callable
+
+import pytest
+from support.served import Served, load_model
+
+from server.served_model import ServedModel
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> ServedModel:
+    """The tiny Kimi tokenizer and template, under two names."""
+    return load_model()
+
+
+@pytest.fixture
+def serve(tiny_model: ServedModel) -> Callable[..., Served]:
+    """Makes an application with a fake engine; takes settings."""
+    return lambda **settings: Served(tiny_model, **settings)
+
+
+@pytest.fixture
+def served(serve: Callable[..., Served]) -> Served:
+    """An application with the default settings."""
+    return serve()

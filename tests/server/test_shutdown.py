@@ -1,0 +1,134 @@
+"""The end of the server: what SIGTERM does to a running stream, to newcomers and to the exit code."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+DUMMY = Path(__file__).with_name("dummy_server.py")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Dummy:
+    """A dummy server process."""
+
+    def __init__(self, *arguments: str) -> None:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONUNBUFFERED": "1",
+            "COLUMNS": "200",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, str(DUMMY), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self.output = ""
+
+    def wait_url(self) -> str:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line
+            if found := re.search(r"curl (http://[\d.]+:\d+)", line):
+                return found[1]
+        raise AssertionError(f"no address in: {self.output}")
+
+    def exit_code(self) -> int:
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def start() -> Iterator[type[Dummy]]:
+    started: list[Dummy] = []
+
+    class Tracked(Dummy):
+        def __init__(self, *arguments: str) -> None:
+            super().__init__(*arguments)
+            started.append(self)
+
+    yield Tracked
+    for dummy in started:
+        dummy.process.kill()
+        dummy.process.communicate()
+
+
+def wait_draining(url: str) -> httpx.Response:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        answer = httpx.get(f"{url}/state", trust_env=False)
+        if answer.status_code == 503:
+            return answer
+        time.sleep(0.02)
+    raise AssertionError("never draining")
+
+
+def test_a_stream_completes_and_newcomers_get_503(start: type[Dummy]) -> None:
+    dummy = start()
+    url = dummy.wait_url()
+    with httpx.stream("GET", f"{url}/stream/20", trust_env=False) as response:
+        lines = response.iter_lines()
+        assert next(lines) == "line 0"
+        dummy.process.send_signal(signal.SIGTERM)
+        assert wait_draining(url).headers["retry-after"] == "5"
+        assert list(lines) == [f"line {number}" for number in range(1, 20)]
+    assert dummy.exit_code() == 0
+
+
+def test_the_drain_is_bounded_and_the_stream_is_told(start: type[Dummy]) -> None:
+    dummy = start("0.2")
+    url = dummy.wait_url()
+    with httpx.stream("GET", f"{url}/stream/100000", trust_env=False) as response:
+        lines = response.iter_lines()
+        next(lines)
+        dummy.process.send_signal(signal.SIGINT)
+        assert list(lines)[-1] == "engine stopped"
+    assert dummy.exit_code() == 0
+
+
+def test_a_second_signal_ends_it_at_once(start: type[Dummy]) -> None:
+    dummy = start("3600")
+    url = dummy.wait_url()
+    with httpx.stream("GET", f"{url}/stream/100000", trust_env=False) as response:
+        next(response.iter_lines())
+        dummy.process.send_signal(signal.SIGTERM)
+        wait_draining(url)
+        dummy.process.send_signal(signal.SIGTERM)
+        assert dummy.exit_code() == 128 + signal.SIGTERM
+
+
+def test_an_idle_server_stops_with_0(start: type[Dummy]) -> None:
+    dummy = start()
+    dummy.wait_url()
+    dummy.process.send_signal(signal.SIGTERM)
+    assert dummy.exit_code() == 0
+
+
+def test_a_signal_while_loading_stops_it(start: type[Dummy]) -> None:
+    dummy = start("30", "--hang")
+    time.sleep(2.0)  # long enough for the handlers to be there on most machines; either way it must end
+    dummy.process.send_signal(signal.SIGTERM)
+    assert dummy.exit_code() in (0, -signal.SIGTERM)
+
+
+def test_an_engine_that_cannot_start_is_one_line(start: type[Dummy]) -> None:
+    dummy = start("30", "--fail")
+    _, errors = dummy.process.communicate(timeout=20)
+    assert dummy.process.returncode == 1
+    assert errors == "the weights are made of cheese\n"
+
+
+def test_the_report_names_what_is_served(start: type[Dummy]) -> None:
+    dummy = start()
+    dummy.wait_url()
+    for expected in ("dummy", "8.3 million", "weights", "3.0 MiB", "[bf16]", "4.0 MiB", "the engine's note"):
+        assert expected in dummy.output
