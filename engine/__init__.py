@@ -10,6 +10,7 @@ from engine.errors import ConfigError, EngineError, EngineUnavailable, RequestRe
 from engine.messages import (
     EngineStats,
     GenerateRequest,
+    Grammar,
     Loading,
     PlanLine,
     Planned,
@@ -29,6 +30,7 @@ __all__ = [
     "EngineStatus",
     "EngineUnavailable",
     "GenerateRequest",
+    "Grammar",
     "Loading",
     "PlanLine",
     "Planned",

@@ -29,6 +29,21 @@ class SamplingParams(msgspec.Struct, frozen=True, array_like=True):
     logprobs: int | None = None  # None: none; n: the chosen token's and the n most likely
 
 
+class Grammar(msgspec.Struct, frozen=True, array_like=True):
+    """What the output must match, in Lark as llguidance reads it (control tokens by name, `%json {schema}`).
+
+    When it begins: with the first output token if `begin_with` and `begin_after` are empty; otherwise with the token of
+    `begin_with` that is sampled, which is its first; or behind one of `begin_after`, which is not part of it. Before
+    that the model is free, but for `forbidden` tokens. `source` None: it never begins, and only forbids.
+    Once it matches, a stop token may end the request; once it cannot go on, the request ends.
+    """
+
+    source: str | None
+    begin_with: tuple[int, ...] = ()
+    begin_after: tuple[int, ...] = ()
+    forbidden: tuple[int, ...] = ()
+
+
 class GenerateRequest(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """One sequence to generate. `arrival` is CLOCK_MONOTONIC in seconds, shared by the processes of a machine.
     Lower `priority` goes first. Requests share cached prefixes only within one `cache_salt`."""
@@ -39,6 +54,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, tag=True, array_like=True):
     arrival: float
     priority: int = 0
     cache_salt: str = ""
+    grammar: Grammar | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True, array_like=True):
