@@ -4,6 +4,7 @@ This facade is all that `server` imports. It must not import torch (a test asser
 process of its own, which `EngineClient` starts and talks to.
 """
 
+from engine.checkpoint_json import read_json_object, read_optional_json_object
 from engine.client import EngineClient, EngineStatus
 from engine.config import EngineConfig
 from engine.errors import ConfigError, EngineError, EngineUnavailable, RequestRefused, StepFailed
@@ -20,8 +21,17 @@ from engine.messages import (
     StepReport,
     TokenLogprobs,
 )
+from engine.vocabulary import (
+    SPLIT_PATTERN,
+    HuggingFaceVocabulary,
+    TiktokenVocabulary,
+    parse_huggingface_vocabulary,
+    read_huggingface_vocabulary,
+    read_tiktoken_vocabulary,
+)
 
 __all__ = [
+    "SPLIT_PATTERN",
     "ConfigError",
     "EngineClient",
     "EngineConfig",
@@ -31,6 +41,7 @@ __all__ = [
     "EngineUnavailable",
     "GenerateRequest",
     "Grammar",
+    "HuggingFaceVocabulary",
     "Loading",
     "PlanLine",
     "Planned",
@@ -40,5 +51,11 @@ __all__ = [
     "StepFailed",
     "StepOutput",
     "StepReport",
+    "TiktokenVocabulary",
     "TokenLogprobs",
+    "parse_huggingface_vocabulary",
+    "read_huggingface_vocabulary",
+    "read_json_object",
+    "read_optional_json_object",
+    "read_tiktoken_vocabulary",
 ]

@@ -1,6 +1,6 @@
 """EngineCore: one step of the engine, synchronous. What the engine process loops over and what tests drive.
 
-schedule -> run -> commit
+grammars that are compiled -> schedule -> run -> commit
 """
 
 import logging
@@ -8,7 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from engine.messages import GenerateRequest, StepReport
+import msgspec
+
+from engine.errors import RequestRefused
+from engine.grammar.compiler import GrammarCompiler
+from engine.grammar.waiting import WaitingForGrammar
+from engine.messages import GenerateRequest, StepOutput, StepReport
 from engine.scheduling.plan import StepPlan, StepResult
 from engine.scheduling.scheduler import Scheduler
 
@@ -22,35 +27,75 @@ class StepRunner(Protocol):
 
 
 class EngineCore:
-    """Scheduler and runner together. `clock` must be that of `GenerateRequest.arrival`."""
+    """Scheduler and runner together. `clock` must be that of `GenerateRequest.arrival`. `compiler` takes the requests'
+    grammars."""
 
-    def __init__(self, scheduler: Scheduler, runner: StepRunner, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        runner: StepRunner,
+        compiler: GrammarCompiler,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.scheduler = scheduler
+        self._compiler = compiler
+        self._waiting = WaitingForGrammar(compiler)
         self._runner = runner
         self._clock = clock
 
     @property
     def has_work(self) -> bool:
-        return self.scheduler.has_work
+        """Whether `step` has something to do now."""
+        return self.scheduler.has_work or self._waiting.any_ready()
+
+    @property
+    def compiling(self) -> int:
+        """Requests that wait for their grammar. `on_compiled` is called when that may have changed."""
+        return len(self._waiting)
+
+    def on_compiled(self, callback: Callable[[], None]) -> None:
+        """Sets what is called, in another thread, whenever a grammar is compiled or refused."""
+        self._compiler.on_done = callback
 
     def add(self, request: GenerateRequest) -> None:
-        """Queues a request. Raises RequestRefused if it could never run."""
-        self.scheduler.add(request)
+        """Queues a request; one with a grammar waits for that first. Raises RequestRefused if it could never run. What
+        is wrong with a grammar may only show later, in the error of an output."""
+        if request.grammar is None:
+            self.scheduler.add(request)
+        else:
+            self.scheduler.check(request)
+            self._waiting.add(request)
 
     def cancel(self, request_id: str) -> bool:
         """Drops a request and frees its blocks at once. False if it is not here."""
-        return self.scheduler.cancel(request_id)
+        return self._waiting.cancel(request_id) or self.scheduler.cancel(request_id)
 
     def step(self) -> StepReport:
         """One step. A failure of the forward pass (out of memory, a broken kernel) ends the step's requests with an
         error; those that were not part of it go on."""
         started = self._clock()
+        refused = self._let_in()
         plan = self.scheduler.schedule(started)
+        outputs = refused + self._run(plan) if plan.requests else refused
+        stats = self.scheduler.stats(plan, self._clock() - started)
+        if self.compiling:
+            stats = msgspec.structs.replace(stats, waiting=stats.waiting + self.compiling)
+        return StepReport(outputs, stats)
+
+    def _let_in(self) -> list[StepOutput]:
+        """Queues the requests whose grammar is compiled. Returns an output for each whose grammar is refused."""
+        outputs = []
+        for request, compiled in self._waiting.take():
+            if isinstance(compiled, RequestRefused):
+                outputs.append(StepOutput(request.id, [], error=(compiled.code, str(compiled))))
+            else:
+                self.scheduler.add(request, compiled)
+        return outputs
+
+    def _run(self, plan: StepPlan) -> list[StepOutput]:
         try:
             result = self._runner.run(plan)
         except Exception as error:
             logger.exception("a step of %d tokens failed", plan.total_tokens)
-            outputs = self.scheduler.fail(plan, "engine_error", f"the model could not compute this step: {error}")
-        else:
-            outputs = self.scheduler.commit(plan, result)
-        return StepReport(outputs, self.scheduler.stats(plan, self._clock() - started))
+            return self.scheduler.fail(plan, "engine_error", f"the model could not compute this step: {error}")
+        return self.scheduler.commit(plan, result)

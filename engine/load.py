@@ -12,6 +12,8 @@ from torch import nn
 from engine.config import EngineConfig
 from engine.core import EngineCore
 from engine.errors import ConfigError
+from engine.grammar.compiler import GrammarCompiler
+from engine.grammar.tokens import GrammarTokens, load_grammar_tokens
 from engine.messages import GenerateRequest, Loading, Planned, Ready, SamplingParams
 from engine.models.config import ModelConfig, load_model_config
 from engine.runner.inputs import InputBuilder
@@ -37,6 +39,7 @@ class Loaded:
     model: nn.Module
     kv: KVStore
     notes: list[str]
+    grammar_tokens: GrammarTokens | str  # or why there are none
 
     def new_runner(self) -> Runner:
         """A runner with no requests. One at a time: runners of one Loaded share its KV cache."""
@@ -54,7 +57,11 @@ class Loaded:
             max_model_len=self.plan.max_model_len,
             prefix_caching=self.config.prefix_caching,
         )
-        return EngineCore(Scheduler(config), self.new_runner())
+        return EngineCore(Scheduler(config), self.new_runner(), self.new_compiler())
+
+    def new_compiler(self) -> GrammarCompiler:
+        """A compiler of grammars over the checkpoint's vocabulary, with nothing in its cache."""
+        return GrammarCompiler(self.grammar_tokens, self.model_config.vocab_size)
 
     def ready(self) -> Ready:
         """What the server is told."""
@@ -77,12 +84,22 @@ def load(config: EngineConfig, report: Report) -> Loaded:
     folder, device = Path(config.model_path), choose_device(config.device)
     config = msgspec.structs.replace(config, device=device.type)
     model_config = load_model_config(folder)
+    # before the plan, which takes what memory is left; and before the first step, which it would hold up
+    grammar_tokens = _grammar_tokens(folder, model_config)
     plan = plan_memory(config, model_config, free_memory(device))
     report(Planned(list(plan.lines)))
     dtype: torch.dtype = getattr(torch, plan.dtype)
     loaded = load_model(folder, model_config, dtype, device, _in_percent("loading weights", report))
     kv = KVStore(model_config, plan.kv_blocks, config.block_size, dtype, device)
-    return Loaded(config, model_config, plan, device, loaded.model, kv, [*plan.notes, *loaded.notes])
+    return Loaded(config, model_config, plan, device, loaded.model, kv, [*plan.notes, *loaded.notes], grammar_tokens)
+
+
+def _grammar_tokens(folder: Path, model_config: ModelConfig) -> GrammarTokens | str:
+    """The vocabulary for grammars, or why there is none: that fails the requests that need it, and no others."""
+    try:
+        return load_grammar_tokens(folder, model_config.vocab_size)
+    except Exception as error:  # the library raises ValueError, and what its Rust side panics with
+        return str(error)
 
 
 def load_core(config: EngineConfig, report: Report) -> tuple[EngineCore, Ready]:

@@ -103,6 +103,8 @@ class EngineStats(msgspec.Struct, frozen=True, array_like=True):
     batch_requests: int = 0
     batch_tokens: int = 0
     step_seconds: float = 0.0
+    # counter
+    forced_tokens: int = 0  # appended without sampling, because a grammar left no choice
 
 
 class StepReport(msgspec.Struct, frozen=True, tag=True, array_like=True):

@@ -5,6 +5,7 @@
 Standard input stays open for as long as the parent lives: its end is the sign to exit.
 """
 
+import contextlib
 import gc
 import logging
 import os
@@ -33,6 +34,10 @@ from engine.messages import (
 )
 
 logger = logging.getLogger(__name__)
+
+# How often a grammar that takes too long is looked for while nothing else happens.
+COMPILING_POLL_MS = 200
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(ToEngine)
 
@@ -44,6 +49,14 @@ class EngineLoop:
         self._core = core
         self._inbox = inbox
         self._outbox = outbox
+        # a compiled grammar ends the wait for messages, by a byte through a pipe
+        self._woken, self._wake = os.pipe()
+        for end in (self._woken, self._wake):
+            os.set_blocking(end, False)
+        self._poller = zmq.Poller()
+        self._poller.register(inbox, zmq.POLLIN)
+        self._poller.register(self._woken, zmq.POLLIN)
+        core.on_compiled(self._compiled)
 
     def run(self) -> None:
         while True:
@@ -51,15 +64,22 @@ class EngineLoop:
 
     def turn(self) -> None:
         """Takes in what has come (waiting for it if there is nothing else to do), then makes one step."""
-        idle = not self._core.has_work
-        try:
+        alive = False
+        if not self._core.has_work:
+            # while grammars are compiled and nothing else happens, a report now and then says that all is well
+            alive = not self._poller.poll(COMPILING_POLL_MS if self._core.compiling else None)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._woken, 4096):
+                pass
+        with contextlib.suppress(zmq.Again):
             while True:
-                self._take(_decoder.decode(self._inbox.recv(0 if idle else zmq.NOBLOCK)))
-                idle = False
-        except zmq.Again:
-            pass
-        if self._core.has_work:
+                self._take(_decoder.decode(self._inbox.recv(zmq.NOBLOCK)))
+        if self._core.has_work or alive:
             self._outbox.send(_encoder.encode(self._core.step()))
+
+    def _compiled(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # full: the loop will wake anyway
+            os.write(self._wake, b".")
 
     def _take(self, message: GenerateRequest | Cancel) -> None:
         if isinstance(message, Cancel):

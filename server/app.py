@@ -42,7 +42,7 @@ def create_app(settings: Settings, engine: Engine, model: ServedModel) -> FastAP
     app.state.draining = False
     admission = Admission(settings.max_running, settings.max_queue)
     metrics = Metrics(engine, admission)
-    generator = Generator(engine, model, admission, metrics, settings.seed)
+    generator = Generator(engine, model, admission, metrics, settings.seed, constrained=settings.constrained_decoding)
     app.include_router(chat_completions.router(settings, model, generator))
     app.include_router(models.router(model))
     app.include_router(probes.router(engine, metrics))

@@ -35,16 +35,39 @@ class Tool:
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool = False
+    where: str = ""  # where the parameters are in the request, for errors: tools[3].function.parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What the prompt is made from."""
+    """What the prompt is made from. `reasoning`: whether the model shall think first; None: as it is used to."""
 
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
     template_arguments: dict[str, Any] = field(default_factory=dict)
     add_generation_prompt: bool = True
+    reasoning: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Whether the answer may (auto), must (required) or must not (none) call tools, and which: None means all that
+    are declared. A named function is `required` with one name."""
+
+    mode: Literal["none", "auto", "required"] = "auto"
+    names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """What the text of the answer must match. `schema` is of the kind json; `source` is the regular expression or the
+    Lark grammar; `choices` are the texts to choose from. `where`: the field that asked for it, for errors."""
+
+    kind: Literal["json", "regex", "choice", "lark"]
+    schema: dict[str, Any] | bool | None = None
+    source: str = ""
+    choices: tuple[str, ...] = ()
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +77,14 @@ class OutputContract:
     stop: tuple[str, ...] = ()
     include_stop: bool = False
     min_tokens: int = 0  # stop strings are not looked for before
+    tool_choice: ToolChoice = ToolChoice()
+    parallel_tool_calls: bool = True
+    format: AnswerFormat | None = None  # None: any text
+    string_limit: int | None = None  # characters of JSON strings that no schema bounds
+
+    def may_call(self, tools: tuple[Tool, ...]) -> tuple[Tool, ...]:
+        """Those of the declared `tools` that this answer may call."""
+        choice = self.tool_choice
+        if choice.mode == "none":
+            return ()
+        return tuple(tool for tool in tools if choice.names is None or tool.name in choice.names)

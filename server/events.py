@@ -7,7 +7,7 @@ stream (server/errors.py), not an event.
 from dataclasses import dataclass
 from typing import Literal
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Usage:
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
+    reasoning_tokens: int = 0  # of the completion tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,44 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """What the model thinks before it answers."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallStart:
+    """A call begins. `index` counts the calls of this answer from 0; `id` is the model's own."""
+
+    index: int
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallArguments:
+    """The next characters of a call's arguments, which are JSON text."""
+
+    index: int
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallEnd:
+    """A call is complete. One that is cut off (by "length") has no end."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
+    """`tool_calls`: the answer ended by itself and made calls."""
+
     reason: FinishReason
     usage: Usage
     stop_string: str | None = None  # the stop string that ended it, if one did
 
 
-Event = TextDelta | Finished
+Delta = TextDelta | ReasoningDelta | ToolCallStart | ToolCallArguments | ToolCallEnd
+Event = Delta | Finished

@@ -7,6 +7,7 @@ HTTP status: `Generation.wait_for_first`.
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
@@ -15,10 +16,11 @@ from typing import Self
 
 from msgspec import structs
 
-from engine import EngineUnavailable, GenerateRequest, Ready, SamplingParams
+from engine import EngineUnavailable, GenerateRequest, Grammar, Ready, RequestRefused, SamplingParams
 from server.admission import Admission, Slot
 from server.conversation import Conversation, OutputContract
-from server.dialects.dialect import TemplateError
+from server.dialects.dialect import ContractError, TemplateError
+from server.dialects.lark import blamed
 from server.engine_port import Engine
 from server.errors import InvalidRequest, Unavailable
 from server.events import Event, Finished
@@ -29,6 +31,7 @@ from server.served_model import ServedModel
 
 RETRY_AFTER = 5  # seconds until a loading or restarting engine is worth another try
 SMALL_PROMPT = 8192  # characters that are rendered on the event loop; more goes to a thread
+FEW_TOOLS = 8  # likewise
 EVENTS_AHEAD = 64  # of a request with several sequences, before its slow reader holds them up
 
 IndexedEvent = tuple[int, Event]  # which of the n sequences, what
@@ -51,13 +54,22 @@ class Generator:
     """Starts generations. One for each application."""
 
     def __init__(
-        self, engine: Engine, model: ServedModel, admission: Admission, metrics: Metrics, seed: int | None
+        self,
+        engine: Engine,
+        model: ServedModel,
+        admission: Admission,
+        metrics: Metrics,
+        seed: int | None,
+        *,
+        constrained: bool = True,
     ) -> None:
+        """`seed`: of the seeds drawn for requests without one. `constrained`: whether grammars reach the engine."""
         self._engine = engine
         self._model = model
         self._admission = admission
         self._metrics = metrics
         self._seeds = random.Random(seed)
+        self._constrained = constrained
 
     async def begin(self, request: TextRequest) -> "Generation":
         """Accepts the request or raises: Unavailable, QueueFull, InvalidRequest. The caller closes what it gets."""
@@ -65,23 +77,32 @@ class Generator:
         ready = engine_ready(self._engine)
         slot = self._admission.enter(request.n)
         try:
-            prompt = await self._render(request.conversation)
+            prompt, grammar = await self._write(request)
             sampling = self._sampling(request.sampling, len(prompt), ready)
         except BaseException:
             slot.leave()
             raise
         self._metrics.prompt(len(prompt))
-        sequences = [self._sequence(request, index, prompt, sampling, arrival) for index in range(request.n)]
+        sequences = [self._sequence(request, index, prompt, grammar, sampling, arrival) for index in range(request.n)]
         return Generation(sequences, slot, ready)
 
-    async def _render(self, conversation: Conversation) -> list[int]:
-        render = self._model.dialect.render
+    async def _write(self, request: TextRequest) -> tuple[list[int], Grammar | None]:
+        """The prompt, and what the answer must match. Raises InvalidRequest."""
+        conversation = request.conversation
+        size = sum(len(message.content) for message in conversation.messages)
         try:
-            if sum(len(message.content) for message in conversation.messages) <= SMALL_PROMPT:
-                return render(conversation)
-            return await asyncio.to_thread(render, conversation)
+            if size <= SMALL_PROMPT and len(conversation.tools) <= FEW_TOOLS:
+                return self._write_now(request)
+            return await asyncio.to_thread(self._write_now, request)
         except TemplateError as error:
             raise InvalidRequest(f"The model's chat template refused: {error}", param="messages") from error
+        except ContractError as error:
+            raise InvalidRequest(str(error), param=error.param, code="invalid_schema") from error
+
+    def _write_now(self, request: TextRequest) -> tuple[list[int], Grammar | None]:
+        dialect = self._model.dialect
+        grammar = dialect.grammar(request.conversation, request.contract)
+        return dialect.render(request.conversation), grammar if self._constrained else None
 
     def _sampling(self, overrides: SamplingOverrides, prompt_tokens: int, ready: Ready) -> SamplingParams:
         check_token_ids(overrides, self._model.tokenizer, ready.vocab_size)
@@ -90,7 +111,13 @@ class Generator:
         return resolve(overrides, self._model.sampling, self._model.eos_ids, max_tokens, seed)
 
     async def _sequence(
-        self, request: TextRequest, index: int, prompt: list[int], sampling: SamplingParams, arrival: float
+        self,
+        request: TextRequest,
+        index: int,
+        prompt: list[int],
+        grammar: Grammar | None,
+        sampling: SamplingParams,
+        arrival: float,
     ) -> AsyncGenerator[IndexedEvent, None]:
         """The events of one sequence. Whichever way it ends, the metrics hear of it once."""
         own = structs.replace(sampling, seed=sequence_seed(sampling.seed, index))
@@ -101,10 +128,10 @@ class Generator:
             arrival=arrival,
             priority=request.priority,
             cache_salt=request.cache_salt,
+            grammar=grammar,
         )
-        text = SequenceText(
-            self._model.dialect.output_parser(), request.contract, own, self._model.tokenizer, len(prompt)
-        )
+        parser = self._model.dialect.output_parser(request.conversation, request.contract)
+        text = SequenceText(parser, request.contract, own, self._model.tokenizer, len(prompt))
         clock = self._metrics.sequence(arrival)
         try:
             async with aclosing(self._engine.generate(wanted)) as outputs:
@@ -113,15 +140,29 @@ class Generator:
                     for event in text.feed(output):
                         if isinstance(event, Finished):
                             clock.reason = event.reason
+                            clock.tool_calls = parser.tool_calls
                         yield index, event
                     if text.finished:
                         return
             raise EngineUnavailable("The engine ended the answer without a reason.")
+        except RequestRefused as error:
+            clock.reason = "error"
+            raise _explained(error, grammar, request) from error
         except Exception:
             clock.reason = "error"
             raise
         finally:
             clock.finish()
+
+
+def _explained(error: RequestRefused, grammar: Grammar | None, request: TextRequest) -> Exception:
+    """A refused grammar is told with the place in the request that it comes from."""
+    if error.code != "invalid_grammar" or grammar is None or grammar.source is None:
+        return error
+    tools = request.contract.may_call(request.conversation.tools)
+    param = blamed(grammar.source, str(error), request.contract, tools)
+    reason = re.sub(r"^the grammar cannot be used: |(?:\bat )?\b\d+\(\d+\): ", "", str(error))
+    return InvalidRequest(f"{param or 'The grammar'} cannot be enforced: {reason}", param=param, code=error.code)
 
 
 def engine_ready(engine: Engine) -> Ready:

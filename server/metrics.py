@@ -65,12 +65,15 @@ class Metrics:
         self._prompt_tokens = Counter("abruzzi_prompt_tokens", "Prompt tokens received.", registry=self._registry)
         self.finished = Counter(
             "abruzzi_requests_finished",
-            "Sequences by how they ended: stop, length, cancelled, error.",
+            "Sequences by how they ended: stop, length, tool_calls, cancelled, error.",
             ["reason"],
             registry=self._registry,
         )
         self.http = Counter(
             "abruzzi_http_requests", "HTTP requests.", ["method", "route", "status"], registry=self._registry
+        )
+        self.tool_calls = Counter(
+            "abruzzi_tool_calls", "Tool calls in answers that came to their end.", registry=self._registry
         )
         self._registry.register(self)
         engine.observe(self._step)
@@ -121,6 +124,7 @@ class Metrics:
             ("preemptions", "Sequences put back to make room.", stats.preemptions),
             ("prefix_cache_queries", "Prompt tokens looked up in the prefix cache.", stats.prefix_queries),
             ("prefix_cache_hits", "Prompt tokens found there.", stats.prefix_hits),
+            ("forced_tokens", "Tokens generated without sampling, for a grammar left one choice.", stats.forced_tokens),
             ("engine_restarts", "Times the engine was started again.", self._engine.restarts),
         ):
             yield CounterMetricFamily("abruzzi_" + name, help, value=float(value))
@@ -137,6 +141,7 @@ class SequenceClock:
 
     def __init__(self, metrics: Metrics, arrival: float) -> None:
         self.reason = "cancelled"
+        self.tool_calls = 0
         self._metrics = metrics
         self._arrival = arrival
         self._last = 0.0  # 0: no token yet
@@ -159,5 +164,6 @@ class SequenceClock:
     def finish(self) -> None:
         """The sequence ended. Called once."""
         self._metrics.finished.labels(self.reason).inc()
+        self._metrics.tool_calls.inc(self.tool_calls)
         self._metrics.answer_length.observe(self._tokens)
         self._metrics.whole.observe(time.monotonic() - self._arrival)

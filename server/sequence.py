@@ -1,8 +1,8 @@
-"""SequenceText: the outputs of one sequence become events: text as it may be sent, log-probabilities with it, the end.
+"""SequenceText: the outputs of one sequence become events: what may be sent, log-probabilities with its text, the end.
 
-Synchronous and without a clock; `generation` drives it. A token goes through the dialect's parser (token -> text)
-and the stop strings (text -> text that may be sent). It does not decide when a sequence ends but for stop strings:
-the engine says so.
+Synchronous and without a clock; `generation` drives it. A token goes through the dialect's parser (tokens -> text,
+reasoning, tool calls) and its text through the stop strings (text -> text that may be sent). It does not decide when a
+sequence ends but for stop strings: the engine says so.
 """
 
 from collections import deque
@@ -10,7 +10,7 @@ from collections import deque
 from engine import SamplingParams, StepOutput, TokenLogprobs
 from server.conversation import OutputContract
 from server.dialects.dialect import OutputParser
-from server.events import Alternative, Event, Finished, FinishReason, TextDelta, TokenLogprob, Usage
+from server.events import Alternative, Delta, Event, Finished, FinishReason, TextDelta, TokenLogprob, Usage
 from server.text.stop_strings import StopStrings
 from server.text.tokenizer import Tokenizer
 
@@ -21,7 +21,7 @@ class SequenceText:
     """State of one sequence. Feed it each StepOutput until `finished`.
 
     The events do not depend on how outputs were merged on the way, but for where deltas are cut. A stop token
-    counts as generated and is not text.
+    counts as generated and is not text. Stop strings and log-probabilities are of the text only.
     """
 
     def __init__(
@@ -41,7 +41,8 @@ class SequenceText:
         self._min_tokens = contract.min_tokens
         self._stop_token_ids = frozenset(sampling.stop_token_ids)
         self._logprobs = _LogprobQueue(tokenizer) if sampling.logprobs is not None else None
-        self._fed = 0  # characters that the parser gave; those sent are a prefix of them
+        self._pieces: list[str] = []  # text to emit
+        self._fed = 0  # characters of text that the parser gave; those sent are a prefix of them
         self._sent = 0
 
     def feed(self, output: StepOutput) -> list[Event]:
@@ -55,9 +56,7 @@ class SequenceText:
             tokens = tokens[:-1]
         if self._stops is None and self._logprobs is None:
             self._completion_tokens += len(tokens)
-            text = self._parser.feed(tokens)
-            if text:
-                events.append(TextDelta(text))
+            events += self._parser.feed(tokens)
         else:
             stop = self._feed_each(tokens, output.logprobs, events)
             if stop is not None:
@@ -70,19 +69,34 @@ class SequenceText:
 
     def _feed_each(self, tokens: list[int], logprobs: list[TokenLogprobs] | None, events: list[Event]) -> str | None:
         """Token by token: which token completed a stop string decides the usage and what log-probabilities are sent."""
-        pieces = []
-        stop = None
         for index, token in enumerate(tokens):
             self._completion_tokens += 1
-            if self._logprobs is not None:
+            start = self._fed
+            deltas = self._parser.feed((token,))
+            if self._logprobs is not None and self._parser.in_text:
                 assert logprobs is not None, "the engine left out the log-probabilities that were asked for"
-                self._logprobs.push(self._fed, token, logprobs[index])
-            piece, stop = self._pass_stops(self._parser.feed((token,)))
-            pieces.append(piece)
+                self._logprobs.push(start, token, logprobs[index])
+            stop = self._pass_on(deltas, events)
             if stop is not None:
-                break
-        self._emit("".join(pieces), events)
-        return stop
+                return stop
+        self._emit(events)
+        return None
+
+    def _pass_on(self, deltas: list[Delta], events: list[Event]) -> str | None:
+        """Takes deltas through the stop strings; the stop string that was met. Text is emitted later, in one piece,
+        unless something else comes behind it."""
+        for delta in deltas:
+            if not isinstance(delta, TextDelta):
+                self._pieces.append(self._stops.flush() if self._stops is not None else "")
+                self._emit(events)
+                events.append(delta)
+                continue
+            piece, stop = self._pass_stops(delta.text)
+            self._pieces.append(piece)
+            if stop is not None:
+                self._emit(events)
+                return stop
+        return None
 
     def _pass_stops(self, text: str) -> tuple[str, str | None]:
         """What of `text` may be sent, and the stop string it completed. Stop strings lie wholly behind the first
@@ -92,7 +106,9 @@ class SequenceText:
             return text, None
         return self._stops.feed(text)
 
-    def _emit(self, text: str, events: list[Event]) -> None:
+    def _emit(self, events: list[Event]) -> None:
+        text = "".join(self._pieces)
+        self._pieces.clear()
         self._sent += len(text)
         logprobs = self._logprobs.pop_before(self._sent) if self._logprobs is not None else ()
         if text or logprobs:
@@ -100,24 +116,32 @@ class SequenceText:
 
     def _end(self, reason: FinishReason, events: list[Event]) -> None:
         """The engine ended the sequence: sends what was held back."""
-        text, stop = self._pass_stops(self._parser.flush())
+        deltas = self._parser.flush(cut=reason == "length")
+        if self._stops is None and self._logprobs is None:
+            events += deltas
+            self._finish(reason, None, events)
+            return
+        stop = self._pass_on(deltas, events)
         if stop is not None:
-            reason = "stop"
-        else:
-            text += self._stops.flush() if self._stops is not None else ""
-        self._emit(text, events)
-        if self._logprobs is not None and stop is None and (rest := self._logprobs.pop_before(None)):
+            self._finish("stop", stop, events)
+            return
+        self._pieces.append(self._stops.flush() if self._stops is not None else "")
+        self._emit(events)
+        if self._logprobs is not None and (rest := self._logprobs.pop_before(None)):
             events.append(TextDelta("", rest))
-        self._finish(reason, stop, events)
+        self._finish(reason, None, events)
 
     def _finish(self, reason: FinishReason, stop: str | None, events: list[Event]) -> None:
         self.finished = True
+        if reason == "stop" and stop is None and self._parser.tool_calls:
+            reason = "tool_calls"
         events.append(Finished(reason, self.usage, stop))
 
     @property
     def usage(self) -> Usage:
         """Tokens so far."""
-        return Usage(self._prompt_tokens, self._cached_tokens, self._completion_tokens)
+        thought = self._parser.reasoning_tokens
+        return Usage(self._prompt_tokens, self._cached_tokens, self._completion_tokens, thought)
 
 
 class _LogprobQueue:

@@ -75,6 +75,12 @@ class Settings:
     max_body_bytes: int = option(8 * 2**20, SIZE, LIMITS, "Largest request body.")
     max_messages: int = option(2048, whole_number(1), LIMITS, "Most messages in one conversation.")
     max_n: int = option(16, whole_number(1), LIMITS, "Most answers to one request (its n).")
+    max_json_string: int | None = option(
+        None,
+        whole_number(1, 4096),
+        LIMITS,
+        "Longest string in constrained JSON, in characters, where the schema sets no limit. Default: none.",
+    )
 
     kv_cache_memory: int | None = option(
         None, SIZE, ENGINE, "Memory for the KV cache. Default: what the memory plan finds reasonable."
@@ -84,6 +90,10 @@ class Settings:
     block_size: int = option(16, whole_number(1, 1024), ENGINE, "Tokens in one block of the KV cache.")
     prefix_caching: bool = option(True, SWITCH, ENGINE, "Reuse the KV blocks of prompts that start alike.")
     threads: int | None = option(None, whole_number(1), ENGINE, "CPU threads of the engine. Default: decided by torch.")
+
+    constrained_decoding: bool = option(
+        True, SWITCH, ENGINE, "Hold tool calls and structured output to their schemas. Off is for measurements only."
+    )
 
     stall_seconds: float = option(
         60.0, seconds(1), PROCESS, "Time without progress after which the engine counts as stalled."

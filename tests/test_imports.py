@@ -17,6 +17,9 @@ ALLOWED = {
     "engine.messages": (),
     "engine.errors": (),
     "engine.config": ("engine.errors",),
+    "engine.checkpoint_json": ("engine.errors",),
+    "engine.vocabulary": ("engine.checkpoint_json", "engine.errors"),
+    "engine.grammar": ("engine.scheduling.plan", "engine.vocabulary", "engine.messages", "engine.errors"),
     "engine.scheduling": ("engine.messages", "engine.config", "engine.errors"),
     "engine.kernels": (),
     "engine.layers": ("engine.kernels", "engine.models.batch", "engine.models.config", "engine.errors"),
@@ -26,14 +29,16 @@ ALLOWED = {
         "engine.models",
         "engine.layers",
         "engine.kernels",
+        "engine.grammar",
         "engine.scheduling.plan",
         "engine.messages",
         "engine.config",
         "engine.errors",
     ),
-    "engine.core": ("engine.scheduling", "engine.runner", "engine.messages"),
+    "engine.core": ("engine.scheduling", "engine.runner", "engine.grammar", "engine.messages", "engine.errors"),
     "engine.load": (
         "engine.core",
+        "engine.grammar",
         "engine.runner",
         "engine.models",
         "engine.weights",
@@ -45,7 +50,14 @@ ALLOWED = {
     "engine.process": ("engine.core", "engine.load", "engine.messages", "engine.config", "engine.errors"),
     "engine.supervisor": ("engine.messages", "engine.config"),
     "engine.client": ("engine.supervisor", "engine.messages", "engine.config", "engine.errors"),
-    "engine": ("engine.client", "engine.config", "engine.errors", "engine.messages"),
+    "engine": (
+        "engine.client",
+        "engine.checkpoint_json",
+        "engine.vocabulary",
+        "engine.config",
+        "engine.errors",
+        "engine.messages",
+    ),
 }
 PURE = ("torch", "asyncio", "time", "zmq", "socket", "threading", "os", "io", "pathlib")
 
@@ -101,4 +113,9 @@ def test_scheduling_is_pure(module: str) -> None:
 
 def test_the_server_does_not_import_torch() -> None:
     code = "import sys, engine, engine.scheduling.scheduler, server.app, server.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_grammars_need_no_torch() -> None:
+    code = "import sys, engine.grammar.waiting, engine.grammar.state; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -35,8 +35,9 @@ class Runner:
             self._sampler.free_row(row)
         for new in plan.new_rows:
             self._sampler.add_row(new)
-        logits_NV = self._model(self._inputs.build(plan), self._kv)
         sampled = [planned.row for planned in plan.requests if planned.sample]
+        self._sampler.start_masks(sampled)  # in parallel with the model
+        logits_NV = self._model(self._inputs.build(plan), self._kv)
         if not sampled:
             return StepResult([], [])
         return self._sampler.sample(logits_NV, sampled)

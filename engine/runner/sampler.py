@@ -3,8 +3,8 @@
 The order of things, as the field has it:
 
     logits ─▶ log-probabilities reported to the user
-           ─▶ penalties ─▶ logit bias ─▶ stop tokens masked until min_tokens ─▶ temperature
-           ─▶ min_p ─▶ top_k ─▶ top_p ─▶ draw
+           ─▶ penalties ─▶ logit bias ─▶ stop tokens masked until min_tokens ─▶ forbidden tokens, grammar
+           ─▶ temperature ─▶ min_p ─▶ top_k ─▶ top_p ─▶ draw ─▶ the grammar's forced tokens
 
 N rows of logits, V vocabulary, K candidates that survive the filters at most, F rows that are filtered.
 """
@@ -14,7 +14,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from engine.grammar.compiler import CompiledGrammar
+from engine.grammar.state import GrammarState
 from engine.messages import SamplingParams, TokenLogprobs
+from engine.runner.grammar_masks import GrammarMasks
 from engine.runner.noise import uniform
 from engine.scheduling.plan import NO_TOKEN, NewRow, StepResult
 
@@ -23,7 +26,7 @@ CANDIDATES = 512
 
 
 class SamplerRow:
-    """One running request's sampling parameters and what its penalties have to know."""
+    """One running request's sampling parameters, what its penalties have to know, and where it is in its grammar."""
 
     def __init__(self, new: NewRow, vocab_size: int, device: torch.device) -> None:
         self.params = new.sampling
@@ -37,6 +40,10 @@ class SamplerRow:
             ids = torch.tensor(list(params.logit_bias), dtype=torch.int64, device=device)
             self.bias = ids, torch.tensor(list(params.logit_bias.values()), device=device)
         self.stop = torch.tensor(params.stop_token_ids, dtype=torch.int64, device=device)
+        self.grammar = _grammar_state(new)
+        self.forbidden: Tensor | None = None
+        if self.grammar is not None and self.grammar.forbidden:
+            self.forbidden = torch.tensor(self.grammar.forbidden, dtype=torch.int64, device=device)
         if self.penalised:
             self.seen_V = torch.zeros(vocab_size, dtype=torch.bool, device=device)
             self.counts_V = torch.zeros(vocab_size, device=device)
@@ -55,7 +62,8 @@ class SamplerRow:
         self.counts_V.scatter_add_(0, output, torch.ones_like(output, dtype=self.counts_V.dtype))
 
     def adjust(self, logits_V: Tensor) -> None:
-        """Penalties, bias and the min_tokens mask, in place."""
+        """Penalties, bias, the min_tokens mask and forbidden tokens, in place. An active grammar's mask says itself
+        where a stop token may come."""
         params = self.params
         if self.penalised:
             penalty = params.repetition_penalty
@@ -64,14 +72,17 @@ class SamplerRow:
             logits_V -= params.frequency_penalty * self.counts_V + params.presence_penalty * (self.counts_V > 0)
         if self.bias is not None:
             logits_V[self.bias[0]] += self.bias[1]
-        if self.length - self.prompt_length < params.min_tokens and len(self.stop):
+        active = self.grammar is not None and self.grammar.matcher is not None
+        if self.length - self.prompt_length < params.min_tokens and len(self.stop) and not active:
             logits_V[self.stop] = -torch.inf
+        if self.forbidden is not None and not active:
+            logits_V[self.forbidden] = -torch.inf
 
     @property
     def adjusts(self) -> bool:
         """Whether `adjust` would change anything now."""
         below = self.length - self.prompt_length < self.params.min_tokens
-        return self.penalised or self.bias is not None or below
+        return self.penalised or self.bias is not None or below or self.forbidden is not None
 
 
 class Sampler:
@@ -81,6 +92,7 @@ class Sampler:
         self._rows: list[SamplerRow | None] = [None] * max_running
         self._vocab_size = vocab_size
         self._device = device
+        self._masks = GrammarMasks(vocab_size, device)
 
     def free_row(self, row: int) -> None:
         self._rows[row] = None
@@ -88,25 +100,42 @@ class Sampler:
     def add_row(self, new: NewRow) -> None:
         self._rows[new.row] = SamplerRow(new, self._vocab_size, self._device)
 
+    def start_masks(self, row_ids: Sequence[int]) -> None:
+        """Begins to compute what the grammars of `row_ids` admit; `sample` of the same rows waits for it."""
+        rows = (self._rows[row_id] for row_id in row_ids)
+        self._masks.start({i: row.grammar for i, row in enumerate(rows) if row is not None and row.grammar is not None})
+
     def sample(self, logits_NV: Tensor, row_ids: Sequence[int]) -> StepResult:
-        """Draws the next token of each of `row_ids` from its row of float32 logits, which are used up."""
+        """Draws the next token of each of `row_ids` from its row of float32 logits, which are used up.
+        `start_masks` of the same rows went before."""
         rows = [row for row in (self._rows[row_id] for row_id in row_ids) if row is not None]
         assert len(rows) == len(row_ids) == len(logits_NV), (row_ids, logits_NV.shape)
         logprobs_NV = self._wanted_logprobs(logits_NV, rows)
         for index, row in enumerate(rows):
             if row.adjusts:
                 row.adjust(logits_NV[index])
+        constrained = self._masks.apply(logits_NV)
         peaks_N = logits_NV.amax(dim=-1)
         tokens = self._draw(logits_NV, peaks_N, rows)
         for index in peaks_N.isnan().nonzero()[:, 0].tolist():
             tokens[index] = NO_TOKEN
+            constrained.pop(index, None)
+        for index in constrained:
+            tokens[index] = NO_TOKEN
         logprobs: list[TokenLogprobs | None] = [None] * len(rows)
         for index, logprobs_V in logprobs_NV.items():
-            logprobs[index] = _report(logprobs_V, tokens[index], rows[index].params.logprobs or 0)
-        for row, token in zip(rows, tokens, strict=True):
-            if token != NO_TOKEN:
-                row.append(token)
-        return StepResult(tokens, logprobs)
+            if tokens[index] != NO_TOKEN:
+                logprobs[index] = _report(logprobs_V, tokens[index], rows[index].params.logprobs or 0)
+        for index, (row, token) in enumerate(zip(rows, tokens, strict=True)):
+            if token == NO_TOKEN:
+                continue
+            row.append(token)
+            follows = row.grammar.advance(token) if row.grammar is not None else None
+            if follows is not None:
+                constrained[index] = follows
+                for forced in follows.forced:
+                    row.append(forced)
+        return StepResult(tokens, logprobs, constrained)
 
     @staticmethod
     def _wanted_logprobs(logits_NV: Tensor, rows: list[SamplerRow]) -> dict[int, Tensor]:
@@ -135,6 +164,17 @@ class Sampler:
                 for index, token in zip(chosen, choose(scaled_NV, params, noise_N), strict=True):
                     tokens[index] = token
         return tokens
+
+
+def _grammar_state(new: NewRow) -> GrammarState | None:
+    """Where the request is in its grammar after the tokens it has. Tokens whose log-probabilities are wanted are
+    sampled one by one."""
+    if new.grammar is None:
+        return None
+    assert isinstance(new.grammar, CompiledGrammar), new.grammar
+    params = new.sampling
+    output = new.token_ids[new.prompt_length :]
+    return GrammarState(new.grammar, output, params.stop_token_ids, params.min_tokens, forcing=params.logprobs is None)
 
 
 def _column(params: Sequence[SamplingParams], name: str, like: Tensor) -> Tensor:

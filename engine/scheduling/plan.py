@@ -6,7 +6,7 @@ A *row* is a small integer that stands for a running request: the runner keeps i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.messages import SamplingParams, TokenLogprobs
 
@@ -22,6 +22,7 @@ class NewRow:
     sampling: SamplingParams
     token_ids: Sequence[int]
     prompt_length: int
+    grammar: object = None  # what the runner knows as the request's grammar; the scheduler only passes it on
 
 
 @dataclass(slots=True)
@@ -55,9 +56,22 @@ class StepPlan:
 
 
 @dataclass(slots=True)
+class Constrained:
+    """What a request's grammar makes of the sampled token: the tokens behind it that are `forced`, without sampling;
+    whether it is `done`, so that the request ends with them; or the `error` that ends it instead."""
+
+    forced: Sequence[int] = ()
+    done: bool = False
+    error: str | None = None
+
+
+@dataclass(slots=True)
 class StepResult:
-    """One entry for each planned request with `sample`, in the plan's order. A token of NO_TOKEN says that the model
-    gave no usable logits for that request; `logprobs` are there where the request wants them."""
+    """One entry for each planned request with `sample`, in the plan's order. A token of NO_TOKEN says that there is
+    none: the model gave no usable logits for that request, or its grammar says in `constrained` why. `logprobs` are
+    there where the request wants them, and then nothing is forced. `constrained` has the index of an entry only where
+    a grammar has something to say."""
 
     token_ids: list[int]
     logprobs: list[TokenLogprobs | None]
+    constrained: dict[int, Constrained] = field(default_factory=dict)

@@ -7,13 +7,15 @@ class Request:
     """A GenerateRequest with its progress. Lengths and counts in tokens.
 
     token_ids   [ prompt ............ ][ output ...... ]
-                [ computed: KV in block_ids ][ to do .. ]      to do >= 1 while it runs
+                [ computed: KV in block_ids ][ to do .. ]      to do >= 1 while it runs; decoding while to do <= fresh
     """
 
     __slots__ = (
         "block_ids",
         "cached_tokens",
         "computed",
+        "fresh",
+        "grammar",
         "hashes",
         "id",
         "key",
@@ -32,8 +34,11 @@ class Request:
         "token_ids",
     )
 
-    def __init__(self, source: GenerateRequest, key: tuple[float, str], root: bytes, max_model_len: int) -> None:
+    def __init__(
+        self, source: GenerateRequest, key: tuple[float, str], root: bytes, max_model_len: int, grammar: object = None
+    ) -> None:
         self.source = source
+        self.grammar = grammar
         self.id = source.id
         self.sampling = source.sampling
         self.key = key  # smaller goes first
@@ -45,6 +50,7 @@ class Request:
         self.stop = frozenset(source.sampling.stop_token_ids)
         self.row = -1  # -1: not running
         self.computed = 0
+        self.fresh = 1  # bound of what is to do that counts as decoding: what a grammar last forced, and 1
         self.block_ids: list[int] = []
         self.hashes: list[bytes] = []  # of full blocks of token_ids, as far as they were needed
         self.published = 0  # blocks that the prefix cache has been told of

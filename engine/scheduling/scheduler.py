@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from engine.errors import RequestRefused
-from engine.messages import EngineStats, GenerateRequest, StepOutput
+from engine.messages import EngineStats, FinishReason, GenerateRequest, StepOutput
 from engine.scheduling.block_pool import BlockPool
-from engine.scheduling.plan import NO_TOKEN, NewRow, PlannedRequest, StepPlan, StepResult
+from engine.scheduling.plan import NO_TOKEN, Constrained, NewRow, PlannedRequest, StepPlan, StepResult
 from engine.scheduling.policy import WaitingQueue, order_key
 from engine.scheduling.prefix_cache import PrefixCache, extend_hashes, root_hash
 from engine.scheduling.request import Request
@@ -42,7 +42,7 @@ class Scheduler:
     """Continuous batching over a BlockPool. Call `schedule`, run the plan, call `commit` (or `fail`), and so on.
 
     Invariants: `_running` is sorted by key; a running request holds blocks for all of its known tokens save at most
-    the newest; a request is in `_running` or in `_waiting`, never in both.
+    those that its last step brought; a request is in `_running` or in `_waiting`, never in both.
     """
 
     def __init__(self, config: SchedulerConfig) -> None:
@@ -57,13 +57,20 @@ class Scheduler:
         self._watermark = config.blocks // 100
         self._turn = 0  # where decode begins when its share is too small for all
         self._steps = self._preemptions = self._prefix_queries = self._prefix_hits = 0
+        self.forced_tokens = 0  # appended without sampling, so far
 
     @property
     def has_work(self) -> bool:
         return bool(self._running) or len(self._waiting) > 0
 
-    def add(self, source: GenerateRequest) -> None:
-        """Queues a request. Raises RequestRefused if it could never run."""
+    def add(self, source: GenerateRequest, grammar: object = None) -> None:
+        """Queues a request. `grammar` is handed to the runner with it. Raises RequestRefused if it could never run."""
+        self.check(source)
+        longest = self.config.max_model_len
+        self._waiting.push(Request(source, order_key(source), root_hash(source.cache_salt), longest, grammar))
+
+    def check(self, source: GenerateRequest) -> None:
+        """Raises RequestRefused if the request could never run."""
         prompt, longest = len(source.prompt), self.config.max_model_len
         if not prompt:
             raise RequestRefused("the prompt has no tokens", "invalid_prompt")
@@ -78,7 +85,6 @@ class Scheduler:
                 "lower max_tokens, or start the server with a larger --kv-cache-memory"
             )
             raise RequestRefused(text, "context_length_exceeded")
-        self._waiting.push(Request(source, order_key(source), root_hash(source.cache_salt), longest))
 
     def cancel(self, request_id: str) -> bool:
         """Drops a request and frees what it holds. False if it is not here (any more)."""
@@ -96,9 +102,9 @@ class Scheduler:
         `GenerateRequest.arrival`."""
         plan = StepPlan([], [], [], 0)
         preemptions = self._preemptions
-        prompts = [request for request in self._running if request.length - request.computed > 1]
-        self._plan_decode(plan, bool(prompts) or len(self._waiting) > 0)
-        left = self.config.max_batch_tokens - len(plan.requests)
+        prompts = [request for request in self._running if request.length - request.computed > request.fresh]
+        planned = self._plan_decode(plan, bool(prompts) or len(self._waiting) > 0)
+        left = self.config.max_batch_tokens - planned
         prompts = [request for request in prompts if request.row >= 0]
         for index, request in enumerate(prompts):
             others = index + 1 < len(prompts) or len(self._waiting) > 0
@@ -114,6 +120,7 @@ class Scheduler:
         """Takes in what a step brought. Returns an output for each planned request with `sample`."""
         outputs: list[StepOutput] = []
         block_size, ended, sampled = self.config.block_size, False, 0
+        constrained = result.constrained
         for planned in plan.requests:
             request = self._by_row[planned.row]
             assert request is not None
@@ -124,24 +131,26 @@ class Scheduler:
             if not planned.sample:
                 continue
             token = result.token_ids[sampled]
-            if token == NO_TOKEN:
-                ended = True
-                outputs.append(StepOutput(request.id, [], error=("engine_error", _NO_LOGITS)))
-                self._leave(request)
-                sampled += 1
-                continue
-            request.token_ids.append(token)
-            request.length += 1
-            reason = request.finish_reason()
-            output = StepOutput(request.id, [token], reason)
+            if constrained and sampled in constrained:
+                output = self._append_constrained(request, token, constrained[sampled])
+                ends = output.finish_reason is not None or output.error is not None
+            elif token == NO_TOKEN:
+                output = StepOutput(request.id, [], error=("engine_error", _NO_LOGITS))
+                ends = True
+            else:
+                request.token_ids.append(token)
+                request.length += 1
+                reason = request.finish_reason()
+                output = StepOutput(request.id, [token], reason)
+                ends = reason is not None
             logprob = result.logprobs[sampled]
-            if logprob is not None:
+            if logprob is not None and output.token_ids:
                 output.logprobs = [logprob]
             if not request.reported:
                 request.reported = True
                 output.cached_tokens = request.cached_tokens
                 output.queue_seconds = request.queue_seconds
-            if reason is not None:
+            if ends:
                 ended = True
                 self._leave(request)
             outputs.append(output)
@@ -150,6 +159,26 @@ class Scheduler:
             self._running = [request for request in self._running if request.row >= 0]
         self._steps += 1
         return outputs
+
+    def _append_constrained(self, request: Request, token: int, constrained: Constrained) -> StepOutput:
+        """Appends the sampled token and those that are forced behind it, up to the first that ends the request."""
+        if constrained.error is not None:
+            return StepOutput(request.id, [], error=("invalid_grammar", constrained.error))
+        tokens: list[int] = []
+        reason: FinishReason | None = None
+        come = [] if token == NO_TOKEN else [token, *constrained.forced]
+        for next_token in come:
+            tokens.append(next_token)
+            request.token_ids.append(next_token)
+            request.length += 1
+            reason = request.finish_reason()
+            if reason is not None:
+                break
+        if constrained.done and len(tokens) == len(come):
+            reason = "stop"
+        request.fresh = len(tokens)
+        self.forced_tokens += max(0, len(tokens) - 1)
+        return StepOutput(request.id, tokens, reason)
 
     def fail(self, plan: StepPlan, code: str, text: str) -> list[StepOutput]:
         """The step could not be run: ends its requests with an error. The others are unaffected."""
@@ -177,25 +206,37 @@ class Scheduler:
             batch_requests=len(plan.requests),
             batch_tokens=plan.total_tokens,
             step_seconds=step_seconds,
+            forced_tokens=self.forced_tokens,
         )
 
     # Planning
 
-    def _plan_decode(self, plan: StepPlan, prompts_wait: bool) -> None:
-        """One token for each request that has its prompt behind it, in turns if there are more than decode may have."""
-        decoding = [request for request in self._running if request.length - request.computed == 1]
+    def _plan_decode(self, plan: StepPlan, prompts_wait: bool) -> int:
+        """One token for each request that has its prompt behind it, in turns if there are more than decode may have;
+        what is left of the share goes to those with forced tokens to compute. Returns how many tokens."""
+        decoding = [request for request in self._running if request.length - request.computed <= request.fresh]
         budget = self.config.max_batch_tokens
         share = max(1, int(budget * (1 - PREFILL_SHARE))) if prompts_wait else budget
         if len(decoding) > share:
             decoding = self._take_turns(decoding, share)
+        spare = free = share - len(decoding)
         block_size, requests = self.config.block_size, plan.requests
         for request in decoding:
             if request.row < 0:  # preempted just now, for one that goes before it
                 continue
-            computed = request.computed
-            if computed == len(request.block_ids) * block_size and not self._grow(request):
+            start, end, last = request.computed, request.length, True
+            if end - start > 1:  # behind the sampled token come forced ones
+                end = min(end, start + 1 + spare)
+                last = end == request.length
+            if end > len(request.block_ids) * block_size and not self._grow(request, -(-end // block_size)):
                 continue
-            requests.append(PlannedRequest(request.row, computed, request.token_ids[-1:], request.block_ids, True))
+            if end - start > 1:
+                spare -= end - start - 1
+            tokens = request.token_ids[start:end]
+            requests.append(PlannedRequest(request.row, start, tokens, request.block_ids, last))
+        if decoding and not requests:  # all whose turn it was gave way to those before them: now it is theirs
+            return self._plan_decode(plan, prompts_wait)
+        return len(requests) + free - spare
 
     def _take_turns(self, decoding: list[Request], share: int) -> list[Request]:
         """`share` of the requests, going on where the last step left off, still in order of their keys."""
@@ -204,17 +245,18 @@ class Scheduler:
         chosen = decoding[first : first + share]
         return decoding[: share - len(chosen)] + chosen
 
-    def _grow(self, request: Request) -> bool:
-        """One more block for a decoding request, at the cost of the last in order. False: that was itself.
+    def _grow(self, request: Request, blocks: int) -> bool:
+        """Gives a decoding request `blocks` blocks, at the cost of the last in order. False: that was itself.
 
         Whoever is preempted comes after `request` in order, and requests are planned in order, so none is planned yet.
         """
-        while not self.pool.available:
+        more = blocks - len(request.block_ids)
+        while self.pool.available < more:
             last = self._running.pop()
             self._preempt(last)
             if last is request:
                 return False
-        request.block_ids += self.pool.allocate(1)
+        request.block_ids += self.pool.allocate(more)
         return True
 
     def _preempt(self, request: Request) -> None:
@@ -223,6 +265,7 @@ class Scheduler:
         self._preemptions += 1
         self._leave(request)
         request.computed = request.published = 0
+        request.fresh = 1
         self._waiting.push(request)
 
     def _plan_tokens(self, plan: StepPlan, request: Request, left: int, others: bool) -> int:
@@ -256,7 +299,8 @@ class Scheduler:
             if not self._enter(request, cached, now):
                 held.append(request)
                 break
-            plan.new_rows.append(NewRow(request.row, request.sampling, tuple(request.token_ids), request.prompt_length))
+            known = tuple(request.token_ids)
+            plan.new_rows.append(NewRow(request.row, request.sampling, known, request.prompt_length, request.grammar))
             left -= self._plan_tokens(plan, request, left, len(self._waiting) > 0 or bool(held))
         for request in held:
             self._waiting.push(request)

@@ -8,18 +8,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from server.chat_completions.contract import check_results, declared_tools, output_contract, reasoning_wanted
 from server.chat_completions.schema import (
     AssistantMessage,
     ChatCompletionRequest,
     PromptMessage,
     RefusalPart,
+    SystemMessage,
     TextPart,
     ToolMessage,
 )
-from server.conversation import Conversation, Message, OutputContract, ToolCall
+from server.conversation import Conversation, Message, ToolCall
 from server.errors import InvalidRequest, UnknownModel
 from server.generation import TextRequest
 from server.sampling import SamplingOverrides
+from server.served_model import ServedModel
 from server.settings import Settings
 
 PATH_LENGTH = 200
@@ -33,27 +36,34 @@ def parse_request(body: bytes, settings: Settings) -> ChatCompletionRequest:
         raise _explain(error) from None
 
 
-def text_request(wire: ChatCompletionRequest, id: str, names: Sequence[str], settings: Settings) -> TextRequest:
+def text_request(wire: ChatCompletionRequest, id: str, model: ServedModel, settings: Settings) -> TextRequest:
     """Raises InvalidRequest or UnknownModel."""
-    if wire.model not in names:
-        raise UnknownModel(wire.model, tuple(names))
+    if wire.model not in model.names:
+        raise UnknownModel(wire.model, model.names)
     _check_together(wire, settings)
-    stop = (wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ())
+    tools = declared_tools(wire)
+    contract = output_contract(wire, tools, model.dialect, settings.max_json_string)
+    check_results(wire)
     return TextRequest(
         id=id,
         conversation=Conversation(
-            messages=tuple(_message(message) for message in wire.messages),
+            messages=tuple(_message(message) for message in wire.messages if not _declares_only(message)),
+            tools=tools,
             template_arguments=wire.chat_template_kwargs or {},
             add_generation_prompt=wire.add_generation_prompt is not False,
+            reasoning=reasoning_wanted(wire, model.dialect),
         ),
         sampling=_sampling(wire),
-        contract=OutputContract(
-            stop=stop, include_stop=bool(wire.include_stop_str_in_output), min_tokens=wire.min_tokens or 0
-        ),
+        contract=contract,
         n=wire.n or 1,
         priority=wire.priority or 0,
         cache_salt=wire.cache_salt or "",
     )
+
+
+def _declares_only(message: object) -> bool:
+    """Whether a message only declares tools: those are the conversation's, and nothing is left to say."""
+    return isinstance(message, SystemMessage) and message.content is None
 
 
 def _check_together(wire: ChatCompletionRequest, settings: Settings) -> None:
@@ -89,9 +99,9 @@ def _sampling(wire: ChatCompletionRequest) -> SamplingOverrides:
     )
 
 
-def _message(wire: PromptMessage | AssistantMessage | ToolMessage) -> Message:
+def _message(wire: PromptMessage | SystemMessage | AssistantMessage | ToolMessage) -> Message:
     content = _text(wire.content)
-    if isinstance(wire, PromptMessage):
+    if isinstance(wire, PromptMessage | SystemMessage):
         return Message(wire.role, content, wire.name)
     if isinstance(wire, ToolMessage):
         return Message("tool", content, wire.name, tool_call_id=wire.tool_call_id)

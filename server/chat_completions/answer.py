@@ -13,7 +13,17 @@ from typing import Any
 import msgspec
 
 from server.errors import ApiError, openai_error
-from server.events import Alternative, Event, TextDelta, TokenLogprob, Usage
+from server.events import (
+    Alternative,
+    Event,
+    Finished,
+    ReasoningDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolCallArguments,
+    ToolCallStart,
+    Usage,
+)
 
 DONE = b"data: [DONE]\n\n"
 encode = msgspec.json.encode
@@ -49,33 +59,15 @@ class Answer:
 
     async def whole(self, events: AsyncIterable[tuple[int, Event]]) -> bytes:
         """One object: a stream's events, collected."""
-        texts: list[list[str]] = [[] for _ in range(self._n)]
-        logprobs: list[list[TokenLogprob]] = [[] for _ in range(self._n)]
-        reasons = [""] * self._n
+        choices = [_Choice(index) for index in range(self._n)]
         usages = []
         async for index, event in events:
-            if isinstance(event, TextDelta):
-                texts[index].append(event.text)
-                logprobs[index].extend(event.logprobs)
-            else:
-                reasons[index] = event.reason
+            if isinstance(event, Finished):
                 usages.append(event.usage)
-        choices: list[dict[str, Any]] = [
-            {
-                "index": index,
-                "message": {
-                    "role": "assistant",
-                    "content": "".join(texts[index]),
-                    "refusal": None,
-                    "annotations": [],
-                },
-                "logprobs": _logprobs_object(logprobs[index]) if self._logprobs else None,
-                "finish_reason": reasons[index],
-            }
-            for index in range(self._n)
-        ]
+            choices[index].add(event)
+        bodies = [choice.body(logprobs=self._logprobs) for choice in choices]
         kind = {"object": "chat.completion"}
-        return encode({**self._header, **kind, "choices": choices, "usage": _usage_object(usages)})
+        return encode({**self._header, **kind, "choices": bodies, "usage": _usage_object(usages)})
 
     async def frames(
         self, events: AsyncIterable[tuple[int, Event]], explain: Callable[[Exception], ApiError]
@@ -88,13 +80,16 @@ class Answer:
             yield self._chunk(index, {"role": "assistant", "content": ""})
         try:
             async for index, event in events:
-                if not isinstance(event, TextDelta):
+                if isinstance(event, TextDelta):
+                    if self._logprobs:
+                        yield self._chunk(index, {"content": event.text}, logprobs=event.logprobs)
+                    else:
+                        yield heads[index] + encode(event.text) + tail
+                elif isinstance(event, Finished):
                     usages.append(event.usage)
                     yield self._chunk(index, {}, reason=event.reason)
-                elif self._logprobs:
-                    yield self._chunk(index, {"content": event.text}, logprobs=event.logprobs)
-                else:
-                    yield heads[index] + encode(event.text) + tail
+                elif delta := _delta(event):
+                    yield self._chunk(index, delta)
         except Exception as error:
             yield b"data: " + encode(openai_error(explain(error))) + b"\n\n" + DONE
             return
@@ -116,7 +111,7 @@ class Answer:
         return (b',"usage":' + encode(usage) if self._include_usage else b"") + b"}\n\n"
 
     def _chunk(
-        self, index: int, delta: dict[str, str], *, logprobs: Iterable[TokenLogprob] = (), reason: str | None = None
+        self, index: int, delta: dict[str, Any], *, logprobs: Iterable[TokenLogprob] = (), reason: str | None = None
     ) -> bytes:
         """A frame that is not one of the many."""
         choice = {
@@ -128,6 +123,71 @@ class Answer:
         return self._start + encode([choice]) + self._end(None)
 
 
+class _Choice:
+    """One choice of a whole answer, while its events come."""
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._calls: list[tuple[ToolCallStart, list[str]]] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._reason = ""
+
+    def add(self, event: Event) -> None:
+        if isinstance(event, TextDelta):
+            self._texts.append(event.text)
+            self._logprobs.extend(event.logprobs)
+        elif isinstance(event, ReasoningDelta):
+            self._thoughts.append(event.text)
+        elif isinstance(event, ToolCallStart):
+            self._calls.append((event, []))
+        elif isinstance(event, ToolCallArguments):
+            self._calls[event.index][1].append(event.delta)
+        elif isinstance(event, Finished):
+            self._reason = event.reason
+
+    def body(self, *, logprobs: bool) -> dict[str, Any]:
+        return {
+            "index": self._index,
+            "message": self._message(),
+            "logprobs": _logprobs_object(self._logprobs) if logprobs else None,
+            "finish_reason": self._reason,
+        }
+
+    def _message(self) -> dict[str, Any]:
+        """An answer that only calls tools has no content."""
+        text = "".join(self._texts)
+        message: dict[str, Any] = {"role": "assistant", "content": text if text or not self._calls else None}
+        message |= {"refusal": None, "annotations": []}
+        if self._thoughts:
+            message |= _reasoning("".join(self._thoughts))
+        if self._calls:
+            message["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": "".join(arguments)}}
+                for call, arguments in self._calls
+            ]
+        return message
+
+
+def _reasoning(text: str) -> dict[str, Any]:
+    """Both names that clients know it by."""
+    return {"reasoning_content": text, "reasoning": text}
+
+
+def _delta(event: Event) -> dict[str, Any]:
+    """The delta of an event that is neither text nor the end. Clients join the strings of a call's deltas, so id, type
+    and name come once. The end of a call is not told."""
+    if isinstance(event, ReasoningDelta):
+        return _reasoning(event.text)
+    if isinstance(event, ToolCallStart):
+        function = {"name": event.name, "arguments": ""}
+        return {"tool_calls": [{"index": event.index, "id": event.id, "type": "function", "function": function}]}
+    if isinstance(event, ToolCallArguments):
+        return {"tool_calls": [{"index": event.index, "function": {"arguments": event.delta}}]}
+    return {}
+
+
 def _usage_object(usages: list[Usage]) -> dict[str, Any]:
     """Of all sequences: the prompt, which they share, counts once; cached is what was there for every one."""
     prompt = usages[0].prompt_tokens
@@ -137,6 +197,7 @@ def _usage_object(usages: list[Usage]) -> dict[str, Any]:
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": min(usage.cached_tokens for usage in usages)},
+        "completion_tokens_details": {"reasoning_tokens": sum(usage.reasoning_tokens for usage in usages)},
     }
 
 

@@ -22,12 +22,27 @@ HONOURED: dict[str, str] = {
     "n": "1 to the server's `--max-n` (16)",
     "logprobs": "log-probabilities of the answer's tokens, under the model's own distribution",
     "top_logprobs": "0 to 20 alternatives for each token; needs `logprobs: true`",
+    "tools": "up to 512 functions; names are unique and have up to 64 letters, digits and characters of `-._:/`; "
+    "calls are held to the schema, `strict` or not; other kinds of tools are refused",
+    "tool_choice": '`"auto"`, `"none"`, `"required"`, a named function, or `allowed_tools` of mode auto or required; '
+    "default: auto if there are tools",
+    "parallel_tool_calls": "false: at most one call; default true: up to 64",
+    "response_format": "`text`, `json_object`, or `json_schema`, enforced whether `strict` or not",
+    "reasoning_effort": '`"none"`: do not think, if the model can do without; `"medium"`: as it is used to; there are '
+    "no other levels",
     "stream": "server-sent events",
     "stream_options": "`include_usage`; only with `stream: true`; `include_obfuscation` may only be false",
 }
 
 # Extension that other open servers have too -> what it does here.
 EXTENSIONS: dict[str, str] = {
+    "thinking": '`{"type": "enabled"}` or `{"type": "disabled"}`, as Moonshot\'s API has it',
+    "structured_outputs": "one of `json` (a schema), `regex`, `choice`, `grammar` (Lark), `json_object`: the answer "
+    "matches it, as in vLLM",
+    "guided_json": "the same as `structured_outputs.json`; a schema or its text",
+    "guided_regex": "the same as `structured_outputs.regex`",
+    "guided_choice": "the same as `structured_outputs.choice`",
+    "guided_grammar": "the same as `structured_outputs.grammar`",
     "top_k": "only the k most likely tokens; 0 or -1: all; default: the checkpoint's, else all",
     "min_p": "0 to 1; only tokens at least this likely relative to the most likely; default: the checkpoint's, else 0",
     "repetition_penalty": "above 0, up to 10; over prompt and answer; default: the checkpoint's, else 1",
@@ -60,13 +75,8 @@ class Refused(NamedTuple):
 
 # Field of the specification -> why it is answered 400.
 REFUSED: dict[str, Refused] = {
-    "tools": Refused("tool calling is not available yet"),
-    "tool_choice": Refused("tool calling is not available yet", ("none",)),
-    "parallel_tool_calls": Refused("tool calling is not available yet"),
-    "functions": Refused("deprecated by OpenAI, and tool calling is not available yet"),
-    "function_call": Refused("deprecated by OpenAI, and tool calling is not available yet", ("none",)),
-    "response_format": Refused("structured output is not available yet", ({"type": "text"},)),
-    "reasoning_effort": Refused("not available; some models take a switch in `chat_template_kwargs`"),
+    "functions": Refused("deprecated by OpenAI; use `tools`"),
+    "function_call": Refused("deprecated by OpenAI; use `tool_choice`", ("none",)),
     "verbosity": Refused("not available; say it in a message", ("medium",)),
     "modalities": Refused("answers are text", (["text"],)),
     "audio": Refused("answers are text"),

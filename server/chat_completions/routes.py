@@ -37,7 +37,7 @@ def router(settings: Settings, model: ServedModel, generator: Generator) -> APIR
     )
     async def create_chat_completion(request: Request) -> Response:
         wire = parse_request(await read_body(request, settings.max_body_bytes), settings)
-        asked = text_request(wire, "chatcmpl-" + secrets.token_hex(12), model.names, settings)
+        asked = text_request(wire, "chatcmpl-" + secrets.token_hex(12), model, settings)
         generation = await generator.begin(asked)
         answer = Answer(
             id=asked.id,

@@ -7,8 +7,6 @@ that need the model or the settings are in `adapter`.
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     StringConstraints,
@@ -20,17 +18,23 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from server.chat_completions.fields import REFUSED
+from server.chat_completions.tools_schema import (
+    MAX_TOOLS,
+    Choices,
+    GuidedText,
+    Name,
+    ResponseFormat,
+    StructuredOutputs,
+    Thinking,
+    ToolChoiceField,
+    ToolDeclared,
+    Wire,
+)
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MAX_STOPS = 4
 MAX_BIASES = 1024
 INT64 = 2**63
-
-
-class Wire(BaseModel):
-    """What all parts of a request share."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
 
 
 class TextPart(Wire):
@@ -75,15 +79,29 @@ AssistantPart = Annotated[
 AssistantContent = Annotated[
     Annotated[str, Tag("<text>")] | Annotated[list[AssistantPart], Field(min_length=1), Tag("<parts>")], _not_content
 ]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
 class PromptMessage(Wire):
-    """What people and operators write."""
+    """What people write."""
 
-    role: Literal["system", "developer", "user"]
+    role: Literal["user"]
     content: TextContent
     name: Name | None = None
+
+
+class SystemMessage(Wire):
+    """What operators write. It may declare tools, as in Moonshot's API, and then say nothing else."""
+
+    role: Literal["system", "developer"]
+    content: TextContent | None = None
+    name: Name | None = None
+    tools: Annotated[list[ToolDeclared], Field(min_length=1, max_length=MAX_TOOLS)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "SystemMessage":
+        if self.content is None and self.tools is None:
+            raise PydanticCustomError("empty", "A system message needs content or tools")
+        return self
 
 
 class FunctionCalled(Wire):
@@ -133,8 +151,8 @@ class ToolMessage(Wire):
 
 
 ChatMessage = Annotated[
-    Annotated[PromptMessage, Tag("<system>")]
-    | Annotated[PromptMessage, Tag("<developer>")]
+    Annotated[SystemMessage, Tag("<system>")]
+    | Annotated[SystemMessage, Tag("<developer>")]
     | Annotated[PromptMessage, Tag("<user>")]
     | Annotated[AssistantMessage, Tag("<assistant>")]
     | Annotated[ToolMessage, Tag("<tool>")],
@@ -183,9 +201,20 @@ class ChatCompletionRequest(Wire):
     n: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    tools: Annotated[list[ToolDeclared], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: ToolChoiceField | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: Literal["none", "medium"] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
+    thinking: Thinking | None = None
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: Any = None
+    guided_regex: GuidedText | None = None
+    guided_choice: Choices | None = None
+    guided_grammar: GuidedText | None = None
     top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
@@ -209,13 +238,8 @@ class ChatCompletionRequest(Wire):
     ) = None
     prompt_cache_key: str | None = None
 
-    tools: Any = None
-    tool_choice: Any = None
-    parallel_tool_calls: Any = None
     functions: Any = None
     function_call: Any = None
-    response_format: Any = None
-    reasoning_effort: Any = None
     verbosity: Any = None
     modalities: Any = None
     audio: Any = None

@@ -1,24 +1,40 @@
-"""What the server asks of a model family: to write its prompts and to read its output. A family is one file that
-implements these; nothing outside `server/dialects` knows which one is at work."""
+"""What the server asks of a model family: to write its prompts, to say what its output must match and to read it.
+Nothing outside `server/dialects` knows which family is at work."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
-from server.conversation import Conversation
+from engine import Grammar
+from server.conversation import Conversation, OutputContract
+from server.events import Delta
 from server.text.template import TemplateError
 
-__all__ = ["Dialect", "OutputParser", "TemplateError"]
+__all__ = ["ContractError", "Dialect", "OutputParser", "Reasoning", "TemplateError"]
+
+Reasoning = Literal["never", "always", "optional"]
+
+
+class ContractError(ValueError):
+    """The answer cannot be held to what was asked. The text is for the client; `param` is the place in its request."""
+
+    def __init__(self, text: str, param: str) -> None:
+        super().__init__(text)
+        self.param = param
 
 
 class OutputParser(Protocol):
     """Reads one sequence's tokens as they come. One parser serves streamed and whole answers, so they are equal."""
 
-    def feed(self, token_ids: Sequence[int]) -> str:
-        """The answer's text that these tokens complete; control tokens are not text."""
+    reasoning_tokens: int  # so far
+    tool_calls: int  # begun so far
+    in_text: bool  # whether the token fed last belongs to the answer's text
+
+    def feed(self, token_ids: Sequence[int]) -> list[Delta]:
+        """What these tokens complete. Control tokens and markers are never part of it."""
         ...
 
-    def flush(self) -> str:
-        """The text held back, when no more tokens come."""
+    def flush(self, *, cut: bool) -> list[Delta]:
+        """What was held back, when no more tokens come. `cut`: the answer did not end by itself."""
         ...
 
 
@@ -30,11 +46,25 @@ class Dialect(Protocol):
         """The word for it in logs and settings."""
         ...
 
+    @property
+    def calls_tools(self) -> bool:
+        """Whether tool calls in this family's output are known here."""
+        ...
+
+    @property
+    def reasoning(self) -> Reasoning:
+        """Whether this model thinks before it answers, and whether that can be switched."""
+        ...
+
     def render(self, conversation: Conversation) -> list[int]:
         """The prompt's token ids. Nothing that a message, a tool or an argument says becomes a control token.
         Raises TemplateError, with a text for the client, if the model's template refuses the conversation."""
         ...
 
-    def output_parser(self) -> OutputParser:
+    def grammar(self, conversation: Conversation, contract: OutputContract) -> Grammar | None:
+        """What the output must match, None if it is free. Raises ContractError."""
+        ...
+
+    def output_parser(self, conversation: Conversation, contract: OutputContract) -> OutputParser:
         """A new parser for one sequence."""
         ...

@@ -1,9 +1,14 @@
 """The dialect of checkpoints that no other file speaks for: their own chat template in, plain text out."""
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
-from server.conversation import Conversation, Message, Tool
-from server.dialects.dialect import OutputParser, TemplateError
+from engine import Grammar
+from server.conversation import Conversation, Message, OutputContract, Tool, ToolCall
+from server.dialects import lark
+from server.dialects.dialect import OutputParser, Reasoning, TemplateError
+from server.events import Delta, TextDelta
 from server.text.detokenizer import Detokenizer
 from server.text.template import ChatTemplate
 from server.text.tokenizer import Tokenizer
@@ -19,19 +24,27 @@ class GenericDialect:
     """Renders the checkpoint's template with the variables it expects. Families override the parts that differ."""
 
     name = "generic"
+    calls_tools = False
+    reasoning: Reasoning = "never"
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None) -> None:
         self._tokenizer = tokenizer
         self._template = template
         self._knows_developer = template is not None and "developer" in template.source
+        self._wants_objects = template is not None and _wants_objects(template)
 
     def render(self, conversation: Conversation) -> list[int]:
         if self._template is None:
             raise TemplateError(_BASE_MODEL)
         return self._template.encode(self._template.render(self.template_variables(conversation)))
 
-    def output_parser(self) -> OutputParser:
-        return Detokenizer(self._tokenizer)
+    def grammar(self, conversation: Conversation, contract: OutputContract) -> Grammar | None:
+        if contract.format is None:
+            return None
+        return Grammar(f"start: format\nformat: {lark.format_rule(contract.format, contract)}")
+
+    def output_parser(self, conversation: Conversation, contract: OutputContract) -> OutputParser:
+        return TextParser(self._tokenizer)
 
     def template_variables(self, conversation: Conversation) -> dict[str, Any]:
         """The variables of Hugging Face's `apply_chat_template`. Raises TemplateError if the request's template
@@ -55,13 +68,17 @@ class GenericDialect:
         if message.reasoning is not None:
             variables["reasoning_content"] = message.reasoning
         if message.tool_calls:
-            variables["tool_calls"] = [
-                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-                for call in message.tool_calls
-            ]
+            variables["tool_calls"] = [self.call_variables(call) for call in message.tool_calls]
         if message.tool_call_id is not None:
             variables["tool_call_id"] = message.tool_call_id
         return variables
+
+    def call_variables(self, call: ToolCall) -> dict[str, Any]:
+        """An earlier call in OpenAI's form. Arguments that are no JSON object stay the text that they are."""
+        arguments: Any = call.arguments if call.arguments.strip() else "{}"
+        if self._wants_objects:
+            arguments = _parsed(arguments)
+        return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
     def tool_variables(self, tool: Tool) -> dict[str, Any]:
         """One tool in OpenAI's form."""
@@ -73,3 +90,47 @@ class GenericDialect:
         if tool.strict:
             function["strict"] = True
         return {"type": "function", "function": function}
+
+
+class TextParser:
+    """All output is text."""
+
+    reasoning_tokens = 0
+    tool_calls = 0
+    in_text = True
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._detokenizer = Detokenizer(tokenizer)
+
+    def feed(self, token_ids: Sequence[int]) -> list[Delta]:
+        text = self._detokenizer.feed(token_ids)
+        return [TextDelta(text)] if text else []
+
+    def flush(self, *, cut: bool) -> list[Delta]:
+        text = self._detokenizer.flush()
+        return [TextDelta(text)] if text else []
+
+
+def _wants_objects(template: ChatTemplate) -> bool:
+    """Whether the template writes calls from parsed arguments: it is tried with text, which such a template refuses
+    or encodes once more."""
+    text = json.dumps({"probe": "a"})
+    call = {"id": "functions.f:0", "type": "function", "function": {"name": "f", "arguments": text}}
+    messages = [
+        {"role": "user", "content": "Q"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "R", "tool_call_id": "functions.f:0"},
+    ]
+    try:
+        written = template.text(template.render({"messages": messages, "tools": None, "add_generation_prompt": True}))
+    except TemplateError:
+        return True
+    return "probe" in written and text not in written
+
+
+def _parsed(arguments: str) -> Any:
+    try:
+        value = json.loads(arguments)
+    except ValueError:
+        return arguments
+    return value if isinstance(value, dict) else arguments

@@ -1,16 +1,27 @@
-"""Kimi K2 and its kin (K2-Thinking, K2.5, Moonlight): all that is particular to the family.
+"""Kimi K2 and its kin (K2-Thinking, K2.5, Moonlight): how their prompts are written.
 
-Prompt (the checkpoint's template writes it):
-    <|im_system|>tool_declare<|im_middle|>[tools as JSON]<|im_end|>
+The checkpoint's template writes it:
+    <|im_system|>tool_declare<|im_middle|>[tools as JSON, or as TypeScript since K2.5]<|im_end|>
     <|im_system|>system<|im_middle|>...<|im_end|>            a default one if the conversation has none
     <|im_user|>{name or user}<|im_middle|>...<|im_end|>
-    <|im_assistant|>assistant<|im_middle|>                   here the model goes on
+    <|im_assistant|>assistant<|im_middle|>                   here the model goes on; since K2.5 behind <think>
+
+A call's id is `functions.NAME:INDEX`, its index counting all calls of the conversation. The model sees no other: what
+clients call them stays between client and server. How output is constrained: kimi_grammar; read: kimi_parser.
 """
 
+import re
+from dataclasses import replace
 from typing import Any
 
-from server.conversation import Tool
+from engine import Grammar
+from server.conversation import Conversation, Message, OutputContract, Tool
+from server.dialects.dialect import OutputParser, Reasoning, TemplateError
 from server.dialects.generic import GenericDialect
+from server.dialects.kimi_grammar import kimi_grammar
+from server.dialects.kimi_parser import KimiParser
+from server.dialects.kimi_tokens import KimiTokens
+from server.dialects.kimi_typescript import declare_tools
 from server.text.template import ChatTemplate
 from server.text.tokenizer import Tokenizer
 
@@ -25,12 +36,102 @@ class KimiDialect(GenericDialect):
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None) -> None:
         super().__init__(tokenizer, template)
-        self._sorts_tools = template is not None and _declares_tools_sorted(template.source)
+        source = template.source if template is not None else ""
+        self._tokens = KimiTokens.of(tokenizer.control_tokens)
+        self._sorts_tools = _declares_tools_sorted(source)
+        self._declares_in_typescript = "tools_ts_str" in source
+        self._counts_in_messages = "loop.index0" in source  # the revision of July 2025 writes ids of its own
+        self.calls_tools = self._tokens.call_tools
+        self.reasoning: Reasoning = "never"
+        if "<think>" in source:
+            self.reasoning = "optional" if re.search(r"\bthinking\b", source) else "always"
+        self._opens = {
+            thinking: template is not None and _opens_reasoning(template, self._tokens, thinking)
+            for thinking in (None, True, False)
+        }
+
+    def grammar(self, conversation: Conversation, contract: OutputContract) -> Grammar | None:
+        tools = contract.may_call(conversation.tools) if self.calls_tools else ()
+        earlier = _calls(conversation)
+        found = kimi_grammar(
+            self._tokens,
+            contract,
+            tools,
+            first_index=earlier,
+            opened=self._opened(conversation),
+            thinks=self.reasoning == "always",
+        )
+        if found is None and self.calls_tools and (conversation.tools or earlier):
+            return Grammar(None, forbidden=self._tokens.calls)
+        return found
+
+    def output_parser(self, conversation: Conversation, contract: OutputContract) -> OutputParser:
+        return KimiParser(
+            self._tokenizer,
+            self._tokens,
+            reasoning=self._opened(conversation),
+            names=frozenset(tool.name for tool in contract.may_call(conversation.tools)),
+            first_index=_calls(conversation),
+            max_calls=None if contract.parallel_tool_calls else 1,
+        )
+
+    def template_variables(self, conversation: Conversation) -> dict[str, Any]:
+        messages = native_ids(conversation.messages, in_messages=self._counts_in_messages)
+        variables = super().template_variables(replace(conversation, messages=messages))
+        if conversation.reasoning is not None and self.reasoning == "optional":
+            variables["thinking"] = conversation.reasoning
+        if self._declares_in_typescript and variables["tools"]:
+            variables.setdefault("tools_ts_str", declare_tools(variables["tools"]))
+        return variables
 
     def tool_variables(self, tool: Tool) -> dict[str, Any]:
         variables = super().tool_variables(tool)
         sorted_variables: dict[str, Any] = deep_sorted(variables) if self._sorts_tools else variables
         return sorted_variables
+
+    def _opened(self, conversation: Conversation) -> bool:
+        """Whether the prompt ends within the reasoning."""
+        thinking = conversation.reasoning
+        if thinking is None and isinstance(given := conversation.template_arguments.get("thinking"), bool):
+            thinking = given
+        return conversation.add_generation_prompt and self._opens[thinking]
+
+
+def native_ids(messages: tuple[Message, ...], *, in_messages: bool = False) -> tuple[Message, ...]:
+    """The messages with the model's own ids for calls and their results, whatever the client called them. A result
+    belongs to the last call before it that has its id; one that answers nothing keeps what it has. `in_messages`: the
+    index counts anew in each message."""
+    native: dict[str, str] = {}
+    count = 0
+    renamed = []
+    for message in messages:
+        calls = []
+        for position, call in enumerate(message.tool_calls):
+            native[call.id] = f"functions.{call.name}:{position if in_messages else count}"
+            calls.append(replace(call, id=native[call.id]))
+            count += 1
+        answers = message.tool_call_id
+        if calls or answers is not None:
+            answers = native.get(answers, answers) if answers is not None else None
+            message = replace(message, tool_calls=tuple(calls), tool_call_id=answers)
+        renamed.append(message)
+    return tuple(renamed)
+
+
+def _calls(conversation: Conversation) -> int:
+    return sum(len(message.tool_calls) for message in conversation.messages)
+
+
+def _opens_reasoning(template: ChatTemplate, tokens: KimiTokens, thinking: bool | None) -> bool:
+    variables: dict[str, Any] = {"messages": [{"role": "user", "content": "Q"}], "tools": None}
+    variables["add_generation_prompt"] = True
+    if thinking is not None:
+        variables["thinking"] = thinking
+    try:
+        pieces = template.render(variables)
+    except TemplateError:
+        return False
+    return bool(pieces) and pieces[-1] == tokens.think
 
 
 def _declares_tools_sorted(template: str) -> bool:

@@ -1,23 +1,5 @@
-"""Reads the small JSON files of a checkpoint folder, with errors that an operator can act on."""
+"""The small JSON files of a checkpoint folder; the engine reads them too."""
 
-import json
-from pathlib import Path
-from typing import Any
+from engine import read_json_object, read_optional_json_object
 
-from engine import ConfigError
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`. Raises ConfigError if the file is unreadable or holds anything else."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path} should hold a JSON object, but holds a {type(value).__name__}")
-    return value
-
-
-def read_optional_json_object(path: Path) -> dict[str, Any]:
-    """Like `read_json_object`; an absent file reads as an empty object."""
-    return read_json_object(path) if path.is_file() else {}
+__all__ = ["read_json_object", "read_optional_json_object"]

@@ -1,46 +1,22 @@
 """Kimi's tokenizer: byte-pair ranks in `tiktoken.model`, a split pattern that treats Han apart, 256 control slots.
 
-    ids:  0 ........ R-1 | R ............... R+255
-          one per rank   | control slots, named by tokenizer_config.json
-
-Facts: the published tokenizer of the Kimi K2 line (tokenization_kimi.py and its files).
+Facts: the published tokenizer of the Kimi K2 line (tokenization_kimi.py). engine/vocabulary.py reads its files.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Self
 
 import tiktoken
 
-from engine import ConfigError
-from server.text.checkpoint_json import read_optional_json_object
+from engine import SPLIT_PATTERN, read_tiktoken_vocabulary
 from server.text.well_formed import well_formed
-
-CONTROL_SLOTS = 256
 
 # The published encoder cuts its input so, and a cut is a token border: ours must be at the same places.
 _SECTION_CHARS = 400_000
 _RUN_CHARS = 25_000
-
-# How text is cut into words before merging. Han runs stand alone; upper-to-lower case borders begin a word.
-SPLIT_PATTERN = "|".join(
-    (
-        r"[\p{Han}]+",
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+"
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*"
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-        r"\p{N}{1,3}",
-        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
-        r"\s*[\r\n]+",
-        r"\s+(?!\S)",
-        r"\s+",
-    )
-)
 
 
 class TiktokenTokenizer:
@@ -65,10 +41,8 @@ class TiktokenTokenizer:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Reads `tiktoken.model` and the names in `tokenizer_config.json`. Raises ConfigError."""
-        ranks = _read_ranks(folder / "tiktoken.model")
-        config_path = folder / "tokenizer_config.json"
-        named = read_optional_json_object(config_path).get("added_tokens_decoder", {})
-        return cls(ranks, _control_names(named, len(ranks), config_path))
+        vocabulary = read_tiktoken_vocabulary(folder)
+        return cls(vocabulary.ranks, vocabulary.control_names)
 
     def encode(self, text: str) -> list[int]:
         text = well_formed(text)
@@ -121,48 +95,3 @@ def _matched(pattern: re.Pattern[str], text: str, start: int) -> str:
     match = pattern.match(text, start)
     assert match is not None, "a starred pattern matches everywhere"
     return match.group()
-
-
-def _read_ranks(path: Path) -> list[bytes]:
-    """One line a token: base64 of its bytes, a space, its rank; ranks run from 0 without a gap."""
-    ranks: list[bytes] = []
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            encoded, rank = line.split()
-            token = base64.b64decode(encoded, validate=True)
-            if int(rank) != len(ranks):
-                raise ValueError(f"rank {int(rank)} where {len(ranks)} should be")
-        except (ValueError, binascii.Error) as error:
-            raise ConfigError(f"{path} line {number} is damaged: {error}") from error
-        ranks.append(token)
-    missing = {bytes([value]) for value in range(256)}.difference(ranks)
-    if missing:
-        raise ConfigError(f"{path} lacks a rank for {len(missing)} of the 256 single bytes; is it cut short?")
-    if len(set(ranks)) != len(ranks):
-        raise ConfigError(f"{path} gives two ranks to the same bytes")
-    return ranks
-
-
-def _control_names(named: Any, first_control: int, source: Path) -> list[str]:
-    """The name of each control slot: the one in `added_tokens_decoder`, else `<|reserved_token_{id}|>`."""
-    names = [f"<|reserved_token_{first_control + slot}|>" for slot in range(CONTROL_SLOTS)]
-    try:
-        for key, entry in named.items():
-            slot = int(key) - first_control
-            if not 0 <= slot < CONTROL_SLOTS:
-                raise ValueError(
-                    f"token {key} is outside the control slots {first_control} to {first_control + CONTROL_SLOTS - 1} "
-                    "that follow the ranks of tiktoken.model; the two files do not belong together"
-                )
-            names[slot] = str(entry["content"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{source}: added_tokens_decoder: {error}") from error
-    if len(set(names)) != len(names) or "" in names:
-        raise ConfigError(f"{source}: added_tokens_decoder: every control token needs a name of its own")
-    return names

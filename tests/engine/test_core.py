@@ -43,7 +43,7 @@ def make_core(loaded: Loaded, **changes: object) -> EngineCore:
         "max_batch_tokens": 256,
         "max_model_len": MAX_LEN,
     }
-    return EngineCore(Scheduler(SchedulerConfig(**values | changes)), loaded.new_runner())  # type: ignore[arg-type]
+    return EngineCore(Scheduler(SchedulerConfig(**values | changes)), loaded.new_runner(), loaded.new_compiler())  # type: ignore[arg-type]
 
 
 def run(core: EngineCore, requests: list[GenerateRequest]) -> dict[str, list[int]]:

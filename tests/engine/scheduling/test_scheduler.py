@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.errors import RequestRefused
 from engine.messages import GenerateRequest, SamplingParams, StepOutput
-from engine.scheduling.plan import StepPlan, StepResult
+from engine.scheduling.plan import NO_TOKEN, Constrained, StepPlan, StepResult
 from engine.scheduling.scheduler import Scheduler, SchedulerConfig
 
 STOP = 3
@@ -24,6 +24,12 @@ def next_token(token_ids: list[int]) -> int:
     return value % VOCABULARY
 
 
+def forced_count(token_ids: list[int], most: int) -> int:
+    """How many tokens the make-believe model forces behind its next: often none, up to `most`."""
+    draw = sum(token_ids) * 7919 % 10
+    return most * (draw - 5) // 4 if draw > 5 else 0
+
+
 def expected_output(request: GenerateRequest, max_model_len: int) -> list[int]:
     tokens = list(request.prompt)
     while True:
@@ -36,10 +42,12 @@ def expected_output(request: GenerateRequest, max_model_len: int) -> list[int]:
 
 
 class PlanChecker:
-    """Runs plans as a device would: keeps KV contents by block, and complains about any access that is not right."""
+    """Runs plans as a device would: keeps KV contents by block, and complains about any access that is not right.
+    A step brings a request up to `forced` tokens more than one."""
 
-    def __init__(self, config: SchedulerConfig) -> None:
+    def __init__(self, config: SchedulerConfig, forced: int = 0) -> None:
         self.config = config
+        self.forced = forced
         self.kv: dict[tuple[int, int], tuple[int, ...]] = {}  # (block, offset) -> all tokens up to there
         self.known: dict[int, list[int]] = {}  # row -> tokens
 
@@ -52,7 +60,7 @@ class PlanChecker:
         assert 0 < plan.total_tokens <= self.config.max_batch_tokens
         assert len({planned.row for planned in plan.requests}) == len(plan.requests)
         written: Counter[int] = Counter()
-        tokens = []
+        result = StepResult([], [])
         size = self.config.block_size
         for planned in plan.requests:
             known, end = self.known[planned.row], planned.start + len(planned.token_ids)
@@ -66,10 +74,16 @@ class PlanChecker:
                 self.kv[place] = tuple(known[: position + 1])
             written.update({planned.block_ids[position // size] for position in range(planned.start, end)})
             if planned.sample:
-                tokens.append(next_token(known))
-                known.append(tokens[-1])
+                count = forced_count(known, self.forced)
+                known.append(next_token(known))
+                for _ in range(count):
+                    known.append(next_token(known))
+                if count:
+                    result.constrained[len(result.token_ids)] = Constrained(known[-count:])
+                result.token_ids.append(known[-1 - count])
+                result.logprobs.append(None)
         assert all(count == 1 for count in written.values()), "a block with two writers"
-        return StepResult(tokens, [None] * len(tokens))
+        return result
 
 
 def make_request(name: str, prompt: list[int], **sampling: object) -> GenerateRequest:
@@ -103,9 +117,11 @@ configs = st.builds(
 
 
 @settings(max_examples=300, deadline=None)
-@given(config=configs, arrivals=traffic)
-def test_every_admitted_request_ends_right_whatever_the_traffic(config: SchedulerConfig, arrivals: list) -> None:
-    scheduler, device = Scheduler(config), PlanChecker(config)
+@given(config=configs, arrivals=traffic, forced=st.sampled_from([0, 1, 3, 40]))
+def test_every_admitted_request_ends_right_whatever_the_traffic(
+    config: SchedulerConfig, arrivals: list, forced: int
+) -> None:
+    scheduler, device = Scheduler(config), PlanChecker(config, forced)
     todo, outputs, cancelled = [], {}, set()
     for index, (step, prefix, shared, own, max_tokens, priority, cancel, salt) in enumerate(arrivals):
         prompt = [(prefix * 5 + i) % VOCABULARY for i in range(shared)]
@@ -268,3 +284,60 @@ def test_a_failed_step_ends_its_requests_with_an_error_and_frees_their_blocks() 
     assert output.error == ("engine_error", "out of memory")
     assert scheduler.pool.held == 0
     assert not scheduler.has_work
+
+
+def one_step(scheduler: Scheduler, tokens: list[int], constrained: dict[int, Constrained]) -> list[StepOutput]:
+    plan = scheduler.schedule(0.0)
+    return scheduler.commit(plan, StepResult(tokens, [None] * len(tokens), constrained))
+
+
+def test_forced_tokens_come_in_one_output_and_are_computed_in_one_step() -> None:
+    scheduler = Scheduler(config())
+    scheduler.add(make_request("r", [1, 2], max_tokens=20))
+    (output,) = one_step(scheduler, [5], {0: Constrained([6, 7, 8, 9, 10])})
+    assert output.token_ids == [5, 6, 7, 8, 9, 10]
+    plan = scheduler.schedule(0.0)
+    assert [(p.start, list(p.token_ids), p.sample) for p in plan.requests] == [(2, [5, 6, 7, 8, 9, 10], True)]
+    assert scheduler.stats(plan, 0.0).forced_tokens == 5
+
+
+@pytest.mark.parametrize(
+    ("constrained", "tokens", "reason"),
+    [
+        (Constrained([6, STOP, 7]), [5, 6, STOP], "stop"),
+        (Constrained([6, 7, 8, 9, 10], done=True), [5, 6, 7, 8], "length"),
+        (Constrained([6, 7, 8], done=True), [5, 6, 7, 8], "stop"),
+        (Constrained([6], done=True), [5, 6], "stop"),
+        (Constrained(done=True), [5], "stop"),
+        (Constrained([6, 7]), [5, 6, 7], None),
+    ],
+)
+def test_forced_tokens_end_a_request_where_sampled_ones_would(
+    constrained: Constrained, tokens: list[int], reason: str | None
+) -> None:
+    scheduler = Scheduler(config())
+    scheduler.add(make_request("r", [1, 2], max_tokens=4))
+    (output,) = one_step(scheduler, [5], {0: constrained})
+    assert (output.token_ids, output.finish_reason) == (tokens, reason)
+    assert scheduler.has_work == (reason is None)
+
+
+def test_a_grammar_ends_its_request_alone_without_a_token() -> None:
+    scheduler = Scheduler(config())
+    for name in ("done", "failed", "other"):
+        scheduler.add(make_request(name, [1, 2]))
+    constrained = {0: Constrained(done=True), 1: Constrained(error="too costly")}
+    done, failed, other = one_step(scheduler, [NO_TOKEN, NO_TOKEN, 5], constrained)
+    assert (done.token_ids, done.finish_reason, done.error) == ([], "stop", None)
+    assert (failed.token_ids, failed.error) == ([], ("invalid_grammar", "too costly"))
+    assert (other.token_ids, other.finish_reason) == ([5], None)
+
+
+def test_requests_with_forced_tokens_leave_the_others_their_turn() -> None:
+    scheduler = Scheduler(config())
+    for index in range(4):
+        scheduler.add(make_request(f"r{index}", [index], max_tokens=60, stop_token_ids=()))
+    one_step(scheduler, [5] * 4, {0: Constrained([6] * 30)})
+    plan = scheduler.schedule(0.0)
+    assert [len(planned.token_ids) for planned in plan.requests] == [13, 1, 1, 1]
+    assert [planned.sample for planned in plan.requests] == [False, True, True, True]

@@ -32,6 +32,7 @@ async def test_a_whole_answer(served: Served) -> None:
         "completion_tokens": tokens,
         "total_tokens": prompt + tokens,
         "prompt_tokens_details": {"cached_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0},
     }
 
 

@@ -206,6 +206,11 @@ async def test_max_tokens_up_to_the_last_of_the_context(served: Served) -> None:
 
 async def test_what_a_template_refuses_is_the_clients_mistake(served: Served) -> None:
     class Refuses:
+        calls_tools, reasoning = False, "never"
+
+        def grammar(self, *_: object) -> None:
+            return None
+
         def render(self, conversation: object) -> list[int]:
             from server.dialects.dialect import TemplateError
 

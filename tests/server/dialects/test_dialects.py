@@ -1,6 +1,7 @@
 """Which dialect speaks for a checkpoint, and how it turns a Conversation into a prompt."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import pytest
 
 from engine import ConfigError
-from server.conversation import Conversation, Message, Tool, ToolCall
+from server.conversation import Conversation, Message, OutputContract, Tool, ToolCall
 from server.dialects.dialect import Dialect, TemplateError
 from server.dialects.registry import load_dialect
+from server.events import TextDelta
 from server.text.tokenizer import load_tokenizer
 
 DATA = Path(__file__).parents[2] / "data"
@@ -61,6 +63,14 @@ def message_of(given: dict[str, Any]) -> Message:
     )
 
 
+# One revision encodes arguments itself, so that it was recorded to encode text once more; it is given objects.
+ENCODED_TWICE = r'(?<=<\|tool_call_argument_begin\|>)".*?"(?=<\|tool_call_end\|>)'
+
+
+def as_object(found: re.Match[str]) -> str:
+    return json.dumps(json.loads(json.loads(found.group())), ensure_ascii=False)
+
+
 @pytest.mark.parametrize("revision", [name for name in GOLDEN["templates"] if "llamacpp" not in name])
 def test_kimi_golden_from_conversations(revision: str, tmp_path: Path) -> None:
     template = (DATA / "kimi_k2" / revision).read_text(encoding="utf-8")
@@ -70,11 +80,12 @@ def test_kimi_golden_from_conversations(revision: str, tmp_path: Path) -> None:
     expected = {case["name"]: case for case in GOLDEN["templates"][revision]}
     expected |= {case["name"]: case for case in GOLDEN["templates"][revision] if case["variant"] == "tools_deep_sorted"}
     for name, case in expected.items():
-        if name == "tool_args_as_object" and revision.endswith("2025-07-15.jinja"):
-            continue  # this revision alone tells an object from its JSON text
         if name == "tool_roundtrip_null_content":
             case = expected["tool_roundtrip_empty_content"]  # no content and empty content render alike: as nothing
-        assert spelled(dialect.render(conversation_of(GOLDEN["inputs"][name], case))) == case["rendered"], name
+        rendered = case["rendered"]
+        if revision.endswith("2025-07-15.jinja"):
+            rendered = re.sub(ENCODED_TWICE, as_object, rendered)
+        assert spelled(dialect.render(conversation_of(GOLDEN["inputs"][name], case))) == rendered, name
 
 
 @pytest.mark.parametrize(
@@ -138,7 +149,8 @@ def test_variables_are_absent_where_messages_have_none(tmp_path: Path) -> None:
             "role": "assistant",
             "content": "",
             "reasoning_content": "r",
-            "tool_calls": [{"id": "i", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+            # an object, since this template would encode text once more
+            "tool_calls": [{"id": "i", "type": "function", "function": {"name": "f", "arguments": {}}}],
         },
         {"role": "tool", "content": "t", "tool_call_id": "i"},
     ]
@@ -173,8 +185,8 @@ def test_damaged_config(tmp_path: Path) -> None:
 
 
 def test_output_is_text_without_control_tokens(tmp_path: Path) -> None:
-    parser = load_dialect(checkpoint(tmp_path, PLAIN), TOKENIZER).output_parser()
+    parser = load_dialect(checkpoint(tmp_path, PLAIN), TOKENIZER).output_parser(Conversation(()), OutputContract())
     token_ids = TOKENIZER.encode("né[EOS]e 漢😀")
     middle = TOKENIZER.control_tokens["<|im_middle|>"]
-    text = "".join(parser.feed([middle, token]) for token in token_ids) + parser.flush()
-    assert text == "né[EOS]e 漢😀"
+    deltas = [delta for token in token_ids for delta in parser.feed([middle, token])] + parser.flush(cut=False)
+    assert "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)) == "né[EOS]e 漢😀"

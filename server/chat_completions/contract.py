@@ -1,0 +1,180 @@
+"""What a chat-completions request says about its answer, in the server's own words: tools and the choice among them,
+the format of the text, reasoning. Owns the checks that take more than one field."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from server.chat_completions.schema import AssistantMessage, ChatCompletionRequest, SystemMessage, ToolMessage
+from server.chat_completions.tools_schema import (
+    AllowedToolsChoice,
+    FunctionChoice,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    StructuredOutputs,
+    ToolDeclared,
+)
+from server.conversation import AnswerFormat, OutputContract, Tool, ToolChoice
+from server.dialects.dialect import Dialect
+from server.errors import InvalidRequest
+from server.json_schema import ANY_OBJECT
+
+
+def output_contract(
+    wire: ChatCompletionRequest, tools: Sequence[Tool], dialect: Dialect, string_limit: int | None
+) -> OutputContract:
+    """Raises InvalidRequest."""
+    stop = (wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ())
+    if wire.parallel_tool_calls is not None and not tools:
+        raise InvalidRequest("parallel_tool_calls needs tools.", param="parallel_tool_calls")
+    if tools and not dialect.calls_tools:
+        raise InvalidRequest(f"Tool calls of this model's family are not known here ({dialect.name}).", param="tools")
+    return OutputContract(
+        stop=stop,
+        include_stop=bool(wire.include_stop_str_in_output),
+        min_tokens=wire.min_tokens or 0,
+        tool_choice=_tool_choice(wire, [tool.name for tool in tools]),
+        parallel_tool_calls=wire.parallel_tool_calls is not False,
+        format=_format(wire),
+        string_limit=string_limit,
+    )
+
+
+def declared_tools(wire: ChatCompletionRequest) -> tuple[Tool, ...]:
+    """All tools: those of the request, and those that system messages declare. Raises InvalidRequest."""
+    if wire.tools == []:
+        raise InvalidRequest("tools is an empty list; leave it out to have none.", param="tools")
+    lists = [("tools", wire.tools or [])]
+    for index, message in enumerate(wire.messages):
+        if isinstance(message, SystemMessage) and message.tools:
+            lists.append((f"messages[{index}].tools", message.tools))
+    seen: set[str] = set()
+    return tuple(
+        _tool(declared, f"{where}[{index}]", seen) for where, some in lists for index, declared in enumerate(some)
+    )
+
+
+def _tool(declared: ToolDeclared, where: str, seen: set[str]) -> Tool:
+    function = declared.function
+    if function.name in seen:
+        raise InvalidRequest(f"There are two tools of the name {function.name!r}.", param=f"{where}.function.name")
+    seen.add(function.name)
+    return Tool(
+        function.name,
+        function.description,
+        function.parameters,
+        strict=bool(function.strict),
+        where=f"{where}.function.parameters",
+    )
+
+
+def check_results(wire: ChatCompletionRequest) -> None:
+    """Every tool message answers a call that was made before it. Raises InvalidRequest."""
+    calls: set[str] = set()
+    for index, message in enumerate(wire.messages):
+        if isinstance(message, AssistantMessage):
+            calls.update(call.id for call in message.tool_calls or ())
+        elif isinstance(message, ToolMessage) and message.tool_call_id not in calls:
+            raise InvalidRequest(
+                f"No assistant message before this one made a call {message.tool_call_id[:80]!r}.",
+                param=f"messages[{index}].tool_call_id",
+            )
+
+
+def reasoning_wanted(wire: ChatCompletionRequest, dialect: Dialect) -> bool | None:
+    """Whether the model shall think; None: as it is used to. Raises InvalidRequest for what this model cannot do, or
+    if the request says both."""
+    said: dict[str, bool] = {}
+    if wire.reasoning_effort == "none":
+        said["reasoning_effort"] = False
+    if wire.thinking is not None:
+        said["thinking"] = wire.thinking.type == "enabled"
+    switch = (wire.chat_template_kwargs or {}).get("thinking")
+    if isinstance(switch, bool):
+        said["chat_template_kwargs"] = switch
+    if len(set(said.values())) > 1:
+        raise InvalidRequest(f"{' and '.join(said)} say different things about thinking.", param=next(iter(said)))
+    for param, wanted in said.items():
+        if param == "chat_template_kwargs":
+            continue  # a variable of the template, which may have no use for it
+        if not wanted and dialect.reasoning == "always":
+            raise InvalidRequest(f"This model always thinks; {param} cannot turn that off.", param=param)
+        if wanted and dialect.reasoning == "never":
+            raise InvalidRequest(f"This model does not think; {param} cannot turn that on.", param=param)
+    return next(iter(said.values()), None)
+
+
+def _tool_choice(wire: ChatCompletionRequest, declared: list[str]) -> ToolChoice:
+    choice = wire.tool_choice
+    if choice is None:
+        return ToolChoice("auto" if declared else "none")
+    if choice == "none":
+        return ToolChoice("none")
+    if not declared:
+        raise InvalidRequest("tool_choice needs tools.", param="tool_choice")
+    if isinstance(choice, FunctionChoice):
+        return ToolChoice("required", (_known(choice.function.name, declared, "tool_choice.function.name"),))
+    if isinstance(choice, AllowedToolsChoice):
+        allowed = choice.allowed_tools
+        where = "tool_choice.allowed_tools.tools[{}].function.name"
+        names = [_known(one.function.name, declared, where.format(n)) for n, one in enumerate(allowed.tools)]
+        return ToolChoice(allowed.mode, tuple(dict.fromkeys(names)))
+    return ToolChoice(choice)
+
+
+def _known(name: str, declared: list[str], param: str) -> str:
+    if name not in declared:
+        raise InvalidRequest(f"There is no tool of the name {name[:80]!r}.", param=param)
+    return name
+
+
+def _format(wire: ChatCompletionRequest) -> AnswerFormat | None:
+    """The one format that the request asks for."""
+    found: dict[str, AnswerFormat] = {}
+    if isinstance(wire.response_format, JsonObjectFormat):
+        found["response_format"] = AnswerFormat("json", schema=ANY_OBJECT, where="response_format")
+    elif isinstance(wire.response_format, JsonSchemaFormat):
+        where = "response_format.json_schema.schema"
+        found["response_format"] = AnswerFormat("json", schema=wire.response_format.json_schema.schema_, where=where)
+    if wire.structured_outputs is not None:
+        found |= _structured(wire.structured_outputs)
+    found |= _guided("guided_", wire.guided_json, wire.guided_regex, wire.guided_choice, wire.guided_grammar)
+    if len(found) > 1:
+        raise InvalidRequest(f"The answer can have one format; {' and '.join(found)} are given.", param=list(found)[1])
+    return next(iter(found.values()), None)
+
+
+def _structured(wire: StructuredOutputs) -> dict[str, AnswerFormat]:
+    prefix = "structured_outputs."
+    found = _guided(prefix, wire.json_, wire.regex, wire.choice, wire.grammar)
+    if wire.json_object:
+        found[prefix + "json_object"] = AnswerFormat("json", schema=ANY_OBJECT, where=prefix + "json_object")
+    if len(found) != 1:
+        raise InvalidRequest("structured_outputs needs exactly one member.", param="structured_outputs")
+    return found
+
+
+def _guided(
+    prefix: str, schema: Any, regex: str | None, choice: list[str] | None, grammar: str | None
+) -> dict[str, AnswerFormat]:
+    found = {}
+    if schema is not None:
+        where = prefix + "json"
+        found[where] = AnswerFormat("json", schema=_parsed(schema, where), where=where)
+    if regex is not None:
+        found[prefix + "regex"] = AnswerFormat("regex", source=regex, where=prefix + "regex")
+    if choice is not None:
+        found[prefix + "choice"] = AnswerFormat("choice", choices=tuple(choice), where=prefix + "choice")
+    if grammar is not None:
+        found[prefix + "grammar"] = AnswerFormat("lark", source=grammar, where=prefix + "grammar")
+    return found
+
+
+def _parsed(schema: Any, where: str) -> Any:
+    """A schema that came as text."""
+    if not isinstance(schema, str):
+        return schema
+    try:
+        return json.loads(schema)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"{where} is not JSON: {error}.", param=where) from None

@@ -1,0 +1,118 @@
+"""Schemas as the engine gets them: what is refused, what is left out, what is bounded, and that nothing is loosened."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.json_schema import BLANKS, MAX_INTEGER, MAX_ITEMS, MAX_PROPERTIES, SchemaError, enforceable, pointer
+
+TOOLCALLS = Path(__file__).parents[3] / "shared" / "data" / "toolcalls"
+
+
+@pytest.mark.parametrize(
+    ("schema", "rewritten"),
+    [
+        ({"type": "string", "title": "T", "description": "D", "x-y": 1, "examples": ["a"]}, {"type": "string"}),
+        ({"type": "string", "format": "int32"}, {"type": "string", "format": "unknown"}),
+        ({"type": "integer"}, {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}),
+        ({"type": "integer", "minimum": 3}, {"type": "integer", "minimum": 3, "maximum": MAX_INTEGER}),
+        (
+            {"type": "integer", "minimum": 3, "exclusiveMinimum": True},
+            {"type": "integer", "exclusiveMinimum": 3, "maximum": MAX_INTEGER},
+        ),
+        ({"type": "integer", "exclusiveMinimum": False, "enum": [1]}, {"type": "integer", "enum": [1]}),
+        ({"type": ["integer", "number"]}, {"type": ["integer", "number"]}),
+        ({"type": "array", "uniqueItems": False}, {"type": "array", "maxItems": MAX_ITEMS}),
+        ({"type": "array", "maxItems": 3}, {"type": "array", "maxItems": 3}),
+        ({"type": "object"}, {"type": "object", "maxProperties": MAX_PROPERTIES}),
+        ({"properties": {}}, {"properties": {}, "additionalProperties": False}),
+        ({"properties": {"a": {}}}, {"properties": {"a": {}}, "additionalProperties": False}),
+        (
+            {"properties": {"a": True}, "additionalProperties": True},
+            {"properties": {"a": True}, "additionalProperties": True},
+        ),
+        ({"properties": {"a": {}}, "required": ["b"]}, {"properties": {"a": {}}, "required": ["b"]}),
+        ({"allOf": [{"properties": {"a": {}}}]}, {"allOf": [{"properties": {"a": {}}}]}),
+        (
+            {"required": ["a"], "anyOf": [{"properties": {"a": {}}}]},
+            {"required": ["a"], "anyOf": [{"properties": {"a": {}}}]},
+        ),
+    ],
+    ids=str,
+)
+def test_rewriting(schema: dict[str, Any], rewritten: dict[str, Any]) -> None:
+    assert enforceable(schema) == rewritten | {"x-guidance": BLANKS}
+
+
+def test_a_limit_for_strings() -> None:
+    found = enforceable({"type": "string"}, 10)
+    assert isinstance(found, dict)
+    assert found["maxLength"] == 10
+
+
+def test_clients_cannot_set_the_engines_options() -> None:
+    found = enforceable({"type": "string", "x-guidance": {"lenient": True}})
+    assert isinstance(found, dict)
+    assert found["x-guidance"] == BLANKS
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ([], r"at #\)"),
+        ({"properties": {"a/b": {"type": "dict"}}}, r"#/properties/a~1b/type"),
+        ({"properties": []}, "#/properties"),
+        ({"items": {"anyOf": []}}, "#/items/anyOf"),
+        ({"items": {"not": {}}}, "'not' cannot be enforced"),
+        ({"if": {}, "then": {}}, "'if' cannot be enforced"),
+        ({"format": "regex"}, "format 'regex'"),
+        ({"minLength": -1}, "#/minLength"),
+        ({"minLength": True}, "#/minLength"),
+        ({"exclusiveMinimum": True}, "needs minimum"),
+        ({"multipleOf": 0}, "above 0"),
+        ({"enum": []}, "#/enum"),
+        ({"required": [1]}, "#/required"),
+        ({"$ref": "other.json"}, "points out of the schema"),
+        ({"$ref": "#/a/b"}, "points at nothing"),
+        ({"$ref": 5}, "points out of the schema"),
+    ],
+    ids=str,
+)
+def test_refusals_say_where(schema: Any, said: str) -> None:
+    with pytest.raises(SchemaError, match=said):
+        enforceable(schema)
+
+
+def test_references_within_the_schema_stay() -> None:
+    schema = {"$defs": {"a~b/c": {"type": "null"}}, "anyOf": [{"$ref": "#/$defs/a~0b~1c"}, {"$ref": "#/anyOf/0"}]}
+    found = enforceable(schema)
+    assert isinstance(found, dict)
+    assert found["anyOf"] == schema["anyOf"]
+
+
+def test_depth_and_size_are_bounded() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(200):
+        deep = {"items": deep}
+    with pytest.raises(SchemaError, match="nested deeper"):
+        enforceable(deep)
+    with pytest.raises(SchemaError, match="at most"):
+        enforceable({"description": "x" * 300_000})
+
+
+def test_pointers() -> None:
+    assert pointer(()) == "#"
+    assert pointer(("a/b~", 3)) == "#/a~1b~0/3"
+
+
+@pytest.mark.skipif(not TOOLCALLS.is_dir(), reason=f"needs {TOOLCALLS}")
+def test_published_tools_are_all_taken() -> None:
+    count = 0
+    for file in sorted((TOOLCALLS / "bfcl_v4").glob("*.openai.jsonl")):
+        for line in file.read_text("utf-8").splitlines():
+            for tool in json.loads(line).get("tools", ()):
+                enforceable(tool["function"].get("parameters") or {})
+                count += 1
+    assert count > 1000
