@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from engine.messages import GenerateRequest, StepReport
+from engine.messages import GenerateRequest, StepOutput, StepReport
 from engine.scheduling.plan import StepPlan, StepResult
 from engine.scheduling.scheduler import Scheduler
 
@@ -40,6 +40,10 @@ class EngineCore:
     def cancel(self, request_id: str) -> bool:
         """Drops a request and frees its blocks at once. False if it is not here."""
         return self.scheduler.cancel(request_id)
+
+    def report(self, outputs: list[StepOutput]) -> StepReport:
+        """The engine's state between two steps, with outputs that no step made."""
+        return StepReport(outputs, self.scheduler.stats(StepPlan([], [], [], 0), 0.0))
 
     def step(self) -> StepReport:
         """One step. A failure of the forward pass (out of memory, a broken kernel) ends the step's requests with an
