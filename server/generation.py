@@ -18,7 +18,7 @@ from msgspec import structs
 from engine import EngineUnavailable, GenerateRequest, Ready, SamplingParams
 from server.admission import Admission, Slot
 from server.conversation import Conversation, OutputContract
-from server.dialects.dialect import TemplateError
+from server.dialects.dialect import TemplateArgumentError, TemplateError
 from server.engine_port import Engine
 from server.errors import InvalidRequest, Unavailable
 from server.events import Event, Finished
@@ -28,7 +28,7 @@ from server.sequence import SequenceText
 from server.served_model import ServedModel
 
 RETRY_AFTER = 5  # seconds until a loading or restarting engine is worth another try
-SMALL_PROMPT = 8192  # characters that are rendered on the event loop; more goes to a thread
+SMALL_REQUEST = 8192  # bytes of which the prompt is made on the event loop; more goes to a thread
 EVENTS_AHEAD = 64  # of a request with several sequences, before its slow reader holds them up
 
 IndexedEvent = tuple[int, Event]  # which of the n sequences, what
@@ -45,6 +45,7 @@ class TextRequest:
     n: int = 1
     priority: int = 0
     cache_salt: str = ""
+    size: int = 0  # bytes it came in, all of which may be in its prompt
 
 
 class Generator:
@@ -65,7 +66,7 @@ class Generator:
         ready = engine_ready(self._engine)
         slot = self._admission.enter(request.n)
         try:
-            prompt = await self._render(request.conversation)
+            prompt = await self._render(request)
             sampling = self._sampling(request.sampling, len(prompt), ready)
         except BaseException:
             slot.leave()
@@ -74,12 +75,16 @@ class Generator:
         sequences = [self._sequence(request, index, prompt, sampling, arrival) for index in range(request.n)]
         return Generation(sequences, slot, ready)
 
-    async def _render(self, conversation: Conversation) -> list[int]:
+    async def _render(self, request: TextRequest) -> list[int]:
         render = self._model.dialect.render
         try:
-            if sum(len(message.content) for message in conversation.messages) <= SMALL_PROMPT:
-                return render(conversation)
-            return await asyncio.to_thread(render, conversation)
+            if request.conversation.template_arguments:
+                self._model.dialect.check_arguments(request.conversation.template_arguments)
+            if request.size <= SMALL_REQUEST:
+                return render(request.conversation)
+            return await asyncio.to_thread(render, request.conversation)
+        except TemplateArgumentError as error:
+            raise InvalidRequest(str(error), param="chat_template_kwargs") from error
         except TemplateError as error:
             raise InvalidRequest(f"The model's chat template refused: {error}", param="messages") from error
 
@@ -168,8 +173,10 @@ class Generation:
         if self._first is not None and not self._first.done():
             self._first.cancel()
             await asyncio.wait({self._first})
-        await self._source.aclose()
-        self._slot.leave()
+        try:
+            await self._source.aclose()
+        finally:
+            self._slot.leave()
 
 
 async def _merge(sequences: Sequence[AsyncGenerator[IndexedEvent, None]]) -> AsyncGenerator[IndexedEvent, None]:

@@ -1,13 +1,13 @@
 """What the server asks of a model family: to write its prompts and to read its output. A family is one file that
 implements these; nothing outside `server/dialects` knows which one is at work."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from server.conversation import Conversation
-from server.text.template import TemplateError
+from server.text.template import TemplateArgumentError, TemplateError
 
-__all__ = ["Dialect", "OutputParser", "TemplateError"]
+__all__ = ["Dialect", "OutputParser", "TemplateArgumentError", "TemplateError"]
 
 
 class OutputParser(Protocol):
@@ -28,6 +28,16 @@ class Dialect(Protocol):
     @property
     def name(self) -> str:
         """The word for it in logs and settings."""
+        ...
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether the checkpoint has a chat template; without one `render` refuses everything."""
+        ...
+
+    def check_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Raises TemplateArgumentError, with a text for the client, for one that would have no effect or that
+        requests may not set."""
         ...
 
     def render(self, conversation: Conversation) -> list[int]:
