@@ -20,7 +20,12 @@ STEPS = 400
 def decode_steps(running: int, waiting: int = 0) -> list[float]:
     """Seconds of each of STEPS decode steps with `running` requests, while `waiting` more wait for a row."""
     config = SchedulerConfig(
-        blocks=running * 64, block_size=16, max_running=running, max_batch_tokens=8192, max_model_len=4096
+        blocks=running * 64,
+        block_size=16,
+        max_running=running,
+        max_batch_tokens=8192,
+        max_model_len=4096,
+        vocab_size=65536,
     )
     scheduler = Scheduler(config)
     for index in range(running + waiting):

@@ -1,6 +1,6 @@
 """Finds the default checkpoint in the user's cache folder, or makes it there.
 
-It is made by another process (`python -m demo.random_checkpoint`), because that needs torch and the caller must not
+It is made by another process (demo/random_checkpoint.py), because that needs torch and the caller must not
 import torch. The folder's name holds a fingerprint of the recipe: a changed recipe makes a new folder.
 """
 
@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 DEFAULT_PRESET = "tiny"
@@ -17,12 +19,21 @@ DEFAULT_NAME = "random-k2-tiny"
 MARKER = "random_weights.json"  # present in every folder that demo.random_checkpoint writes
 
 
+# What the child runs: its first argument is the folder of our packages.
+_START = (
+    "import runpy, sys; root = sys.argv.pop(1); root in sys.path or sys.path.insert(0, root); "
+    "runpy.run_module('demo.random_checkpoint', run_name='__main__', alter_sys=True)"
+)
+
+
 class CheckpointNotMade(RuntimeError):
     """The default checkpoint could not be made; the text says why."""
 
 
-def default_checkpoint(cache: Path | None = None) -> Path:
-    """The folder of the default checkpoint, made if need be (a few seconds, once).
+def default_checkpoint(
+    cache: Path | None = None, making: Callable[[], AbstractContextManager[object]] = nullcontext
+) -> Path:
+    """The folder of the default checkpoint, made if need be (a few seconds, once). `making` surrounds the making.
 
     Two processes may do this at once: each writes a folder of its own and the first to rename it wins.
     Raises CheckpointNotMade.
@@ -39,7 +50,8 @@ def default_checkpoint(cache: Path | None = None) -> Path:
             f"cannot write to {cache}: {error.strerror}; XDG_CACHE_HOME names another place"
         ) from None
     try:
-        _make(work / "checkpoint")
+        with making():
+            _make(work / "checkpoint")
         _rename(work / "checkpoint", folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -67,11 +79,11 @@ def recipe_fingerprint() -> str:
 
 
 def _make(folder: Path) -> None:
-    command = [sys.executable, "-m", "demo.random_checkpoint", "--preset", DEFAULT_PRESET, str(folder)]
-    # The parent of this package goes first in the child's path, so that both read the same recipe.
-    search = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in search if part)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    # -P: nothing is imported from the current folder. The parent of this package is in the child's path, so that
+    # both read the same recipe.
+    root = str(Path(__file__).resolve().parent.parent)
+    arguments = [root, "--preset", DEFAULT_PRESET, str(folder)]
+    done = subprocess.run([sys.executable, "-P", "-c", _START, *arguments], capture_output=True, text=True)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         raise CheckpointNotMade(f"cannot make the default model: {lines[-1]}")

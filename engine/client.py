@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+import zmq
 import zmq.asyncio
 
 from engine.config import EngineConfig
@@ -20,10 +22,10 @@ from engine.errors import ConfigError, EngineUnavailable, RequestRefused, StepFa
 from engine.messages import (
     Cancel,
     EngineStats,
-    FromEngine,
     GenerateRequest,
     LoadFailed,
     Loading,
+    Ping,
     PlanLine,
     Planned,
     Ready,
@@ -36,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 State = Literal["loading", "ready", "stalled", "restarting", "failed", "stopped"]
 
+# A life at least this long (seconds) is a fresh start: the pauses between restarts begin anew.
+LONG_LIFE = 60.0
 # Seconds before each attempt to start again an engine that keeps dying before it is ready; then it is given up.
 RESTART_DELAYS = (0.0, 1.0, 5.0, 15.0, 60.0)
 
@@ -103,22 +107,26 @@ def _merge(outputs: list[StepOutput]) -> StepOutput:
 class EngineClient:
     """One engine process and its supervision. All methods belong to one event loop.
 
-    An engine that makes no progress for `stall_seconds` while requests are open counts as stalled; after twice that
-    it is killed and started again, like one that died.
+    Every message to the engine is answered by a report sooner or later, and one with nothing to do is asked for a
+    report now and then. An engine that owes one for `stall_seconds` counts as stalled; after twice that it is killed
+    and started again, like one that died.
     """
 
     def __init__(self, config: EngineConfig, *, stall_seconds: float = 60.0) -> None:
         self._config = config
         self._stall_seconds = stall_seconds
         self._channels: dict[str, _Channel] = {}
+        self._owed: set[str] = set()  # requests whose end the engine has not said yet
         self._observers: list[Callable[[StepReport], None]] = []
         self._status = EngineStatus("loading", "starting", 0.0)
         self._settled = asyncio.Event()  # set once the engine is ready or given up
+        self._given_up = asyncio.Event()
         self._planned = asyncio.Event()
         self._plan: list[PlanLine] = []
         self._ready: Ready | None = None
         self._stats = EngineStats()
-        self._progress_at = time.monotonic()
+        self._answered_at = time.monotonic()
+        self._asked_at: float | None = None  # since when the engine owes a sign of life
         self._process: EngineProcess | None = None
         self._supervision: asyncio.Task[None] | None = None
         self.restarts = 0
@@ -142,7 +150,7 @@ class EngineClient:
     def status(self) -> EngineStatus:
         silence = self._silence()
         if self._status.state == "ready" and silence > self._stall_seconds:
-            text = f"no progress for {silence:.0f} s with {len(self._channels)} open requests"
+            text = f"no sign of progress for {silence:.0f} s, {len(self._owed)} open requests"
             return EngineStatus("stalled", text)
         return self._status
 
@@ -160,6 +168,10 @@ class EngineClient:
         if self._ready is None:
             raise ConfigError(self._status.detail)
         return self._ready
+
+    async def wait_given_up(self) -> None:
+        """Returns when the engine cannot be started any more; `status` says why."""
+        await self._given_up.wait()
 
     async def stop(self) -> None:
         """Ends the engine process. Requests that are still open fail."""
@@ -185,22 +197,44 @@ class EngineClient:
         if status.state != "ready" or process is None:
             raise EngineUnavailable(f"the engine is {status.state}: {status.detail}")
         assert request.id not in self._channels, f"request id {request.id} is in use"
-        if not self._channels:
-            self._progress_at = time.monotonic()
-        channel = self._channels[request.id] = _Channel()
-        process.send(request)
-        ended = False
+        channel = self._open(process, request)
         try:
+            ended = False
             while not ended:
                 output = await channel.get()
                 ended = output.finish_reason is not None or output.error is not None
-                if output.error is not None:
-                    raise _error(*output.error)
-                yield output
+                if output.error is None:
+                    yield output
+                elif output.token_ids:  # merged with the steps before the one that failed
+                    yield msgspec.structs.replace(output, error=None)
+            if output.error is not None:
+                raise _error(*output.error)
         finally:
-            del self._channels[request.id]
-            if not ended and process is self._process:
-                process.send(Cancel(request.id))
+            self._close(process, request.id)
+
+    def _open(self, process: EngineProcess, request: GenerateRequest) -> _Channel:
+        """Sends the request; from now on its outputs have somewhere to go. Raises EngineUnavailable."""
+        try:
+            self._send(process, request)
+        except zmq.Again:  # it has died, and nobody has noticed yet
+            raise EngineUnavailable("the engine process ended") from None
+        self._owed.add(request.id)
+        channel = self._channels[request.id] = _Channel()
+        return channel
+
+    def _close(self, process: EngineProcess, request_id: str) -> None:
+        """Nobody wants the request's outputs any more. Cancels it if it has not ended."""
+        del self._channels[request_id]
+        if request_id in self._owed:
+            self._owed.discard(request_id)
+            if process is self._process:
+                with contextlib.suppress(zmq.Again):  # a dead process needs no telling
+                    self._send(process, Cancel(request_id))
+
+    def _send(self, process: EngineProcess, message: GenerateRequest | Cancel | Ping) -> None:
+        process.send(message)
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
 
     # Supervision
 
@@ -212,58 +246,77 @@ class EngineClient:
         try:
             while attempt < len(RESTART_DELAYS):
                 await asyncio.sleep(RESTART_DELAYS[attempt])
+                started = time.monotonic()
                 reason, was_ready = await self._live(context, folder, f"engine{lives}")
                 lives += 1
-                attempt = 0 if was_ready else attempt + 1
-                self._fail_all(reason)
-                if self._ready is None and self._status.state != "failed":
-                    self._status = EngineStatus("failed", f"{reason} before it was ready")
-                if self._status.state == "failed":
+                attempt = 0 if was_ready and time.monotonic() - started > LONG_LIFE else attempt + 1
+                if self._ready is None:  # the first start: whoever started it is there to read why it failed
+                    self._status = EngineStatus("failed", reason)
                     return
                 self.restarts += 1
-                self._status = EngineStatus("restarting", reason, 0.0)
+                self._status = EngineStatus("restarting", "the engine ended and is started again", 0.0)
                 logger.error("%s; starting it again", reason)
-            self._status = EngineStatus("failed", f"{self._status.detail}, {attempt} times in a row")
+            self._status = EngineStatus("failed", f"{reason}; given up after {attempt} attempts in a row")
+            logger.error("%s", self._status.detail)
+        except Exception as error:
+            self._status = EngineStatus("failed", f"the supervision of the engine failed: {error}")
+            logger.exception("the supervision of the engine failed")
         finally:
             self._settled.set()
+            if self._status.state == "failed":
+                self._given_up.set()
             context.destroy(linger=0)
             shutil.rmtree(folder, ignore_errors=True)
 
     async def _live(self, context: zmq.asyncio.Context, folder: Path, name: str) -> tuple[str, bool]:
         """One life of the process. Returns why it ended and whether it had been ready."""
-        process = self._process = await EngineProcess.spawn(self._config, context, folder, name)
+        try:
+            process = self._process = await EngineProcess.spawn(self._config, context, folder, name)
+        except OSError as error:
+            return f"the engine process could not be started: {error}", False
+        self._asked_at = None
         reading = asyncio.create_task(self._read(process))
         watching = asyncio.create_task(self._watch_progress())
         ending = asyncio.create_task(process.wait())
         try:
             await asyncio.wait({reading, watching, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if not watching.done() and not reading.done():
+            was_ready = self._status.state == "ready"
+            self._process = None
+            if was_ready:  # no newcomers from here on
+                self._status = EngineStatus("restarting", "the engine process ended", 0.0)
+            if ending.done() and not reading.done():
                 # its last words, such as why it could not start, may still be in the socket
                 await asyncio.wait({reading}, timeout=0.5)
-            was_ready = self._status.state == "ready"
-            if watching.done():
-                reason = f"the engine made no progress for {2 * self._stall_seconds:.0f} s"
-            elif not reading.done():
-                reason = f"the engine process ended with status {ending.result()}"
-            elif (error := reading.exception()) is not None:
-                reason = f"the engine sent what cannot be read: {error}"
-            else:
-                reason = self._status.detail  # it said itself why it cannot start
+            reason = self._reason(reading, watching, ending)
+            self._fail_all(reason)
             return reason, was_ready
         finally:
             self._process = None
+            self._stats = EngineStats()
             for task in (reading, watching, ending):
                 task.cancel()
             await asyncio.gather(reading, watching, ending, return_exceptions=True)
             await process.kill()
 
-    async def _read(self, process: EngineProcess) -> None:
-        """Takes in messages until the engine says that it cannot start."""
-        while self._status.state != "failed":
-            self._take(await process.receive())
+    def _reason(self, reading: asyncio.Task[str], watching: asyncio.Task[None], ending: asyncio.Task[int]) -> str:
+        """Why a life ended, by which of its tasks ended."""
+        if reading.done():
+            error = reading.exception()
+            return reading.result() if error is None else f"the engine sent what cannot be read: {error}"
+        if watching.done():
+            return f"the engine made no progress for {2 * self._stall_seconds:.0f} s"
+        ready = "" if self._ready is not None else " before it was ready"
+        return f"the engine process ended with status {ending.result()}{ready}"
 
-    def _take(self, message: FromEngine) -> None:
-        self._progress_at = time.monotonic()
+    async def _read(self, process: EngineProcess) -> str:
+        """Takes in messages until the engine says that it cannot start; returns why."""
+        while True:
+            message = await process.receive()
+            if isinstance(message, LoadFailed):
+                return message.message
+            self._take(message)
+
+    def _take(self, message: StepReport | Planned | Loading | Ready) -> None:
         match message:
             case StepReport():
                 self._deliver(message)
@@ -277,29 +330,35 @@ class EngineClient:
                 self._ready = message
                 self._status = EngineStatus("ready", "ready")
                 self._settled.set()
-            case LoadFailed():
-                self._status = EngineStatus("failed", message.message)
 
     def _deliver(self, report: StepReport) -> None:
-        if report.stats.blocks_total:  # a refusal's report has no stats
-            self._stats = report.stats
+        self._stats = report.stats
         for output in report.outputs:
+            if output.finish_reason is not None or output.error is not None:
+                self._owed.discard(output.id)
             channel = self._channels.get(output.id)
             if channel is not None:  # otherwise cancelled a moment ago
                 channel.put(output)
         for observer in self._observers:
             observer(report)
+        self._answered_at = time.monotonic()
+        self._asked_at = self._answered_at if self._owed else None
 
     def _silence(self) -> float:
-        """Seconds without a sign of progress while requests are open."""
-        return time.monotonic() - self._progress_at if self._channels else 0.0
+        """Seconds for which the engine has owed a sign of life."""
+        return 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
 
     async def _watch_progress(self) -> None:
-        """Returns when the engine has been stuck for too long."""
+        """Returns when the engine has been stuck for too long. Asks an idle one for a sign of life."""
         while self._silence() < 2 * self._stall_seconds:
             await asyncio.sleep(min(1.0, self._stall_seconds / 4))
+            idle = self._asked_at is None and time.monotonic() - self._answered_at > self._stall_seconds / 2
+            if idle and self._process is not None and self._status.state == "ready":
+                with contextlib.suppress(zmq.Again):
+                    self._send(self._process, Ping())
 
     def _fail_all(self, reason: str) -> None:
+        self._owed.clear()
         for channel in self._channels.values():
             channel.fail(EngineUnavailable(reason))
 

@@ -20,6 +20,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     block_size: int = 16
     prefix_caching: bool = True
     threads: int | None = None
+    log_level: str = "info"
 
     def __post_init__(self) -> None:
         for name, least in (("max_batch_tokens", 2), ("max_running", 1), ("block_size", 1), ("max_model_len", 2)):

@@ -70,6 +70,10 @@ class EngineCore:
         """Drops a request and frees its blocks at once. False if it is not here."""
         return self._waiting.cancel(request_id) or self.scheduler.cancel(request_id)
 
+    def report(self, outputs: list[StepOutput]) -> StepReport:
+        """The engine's state between two steps, with outputs that no step made."""
+        return StepReport(outputs, self.scheduler.stats(StepPlan([], [], [], 0), 0.0))
+
     def step(self) -> StepReport:
         """One step. A failure of the forward pass (out of memory, a broken kernel) ends the step's requests with an
         error; those that were not part of it go on."""

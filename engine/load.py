@@ -55,6 +55,7 @@ class Loaded:
             max_running=self.config.max_running,
             max_batch_tokens=self.config.max_batch_tokens,
             max_model_len=self.plan.max_model_len,
+            vocab_size=self.model_config.vocab_size,
             prefix_caching=self.config.prefix_caching,
         )
         return EngineCore(Scheduler(config), self.new_runner(), self.new_compiler())

@@ -1,6 +1,6 @@
 """What crosses the process boundary, as msgspec structs in MessagePack. Plain data only.
 
-API process  -> engine:  GenerateRequest | Cancel
+API process  -> engine:  GenerateRequest | Cancel | Ping
 engine -> API process:   Planned and Loading, then Ready | LoadFailed, then one StepReport a step
 """
 
@@ -63,7 +63,11 @@ class Cancel(msgspec.Struct, frozen=True, tag=True, array_like=True):
     id: str
 
 
-ToEngine = GenerateRequest | Cancel
+class Ping(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Asks for a sign of life: a StepReport."""
+
+
+ToEngine = GenerateRequest | Cancel | Ping
 
 
 class TokenLogprobs(msgspec.Struct, frozen=True, array_like=True):

@@ -22,10 +22,10 @@ from engine.errors import ConfigError, RequestRefused
 from engine.load import load_core
 from engine.messages import (
     Cancel,
-    EngineStats,
     GenerateRequest,
     LoadFailed,
     Loading,
+    Ping,
     Planned,
     Ready,
     StepOutput,
@@ -63,33 +63,37 @@ class EngineLoop:
             self.turn()
 
     def turn(self) -> None:
-        """Takes in what has come (waiting for it if there is nothing else to do), then makes one step."""
-        alive = False
+        """Takes in what has come (waiting for it if there is nothing else to do), then makes one step. Whatever came,
+        a report goes out; also now and then while grammars are compiled, to say that all is well."""
         if not self._core.has_work:
-            # while grammars are compiled and nothing else happens, a report now and then says that all is well
-            alive = not self._poller.poll(COMPILING_POLL_MS if self._core.compiling else None)
+            self._poller.poll(COMPILING_POLL_MS if self._core.compiling else None)
         with contextlib.suppress(BlockingIOError):
             while os.read(self._woken, 4096):
                 pass
         with contextlib.suppress(zmq.Again):
             while True:
                 self._take(_decoder.decode(self._inbox.recv(zmq.NOBLOCK)))
-        if self._core.has_work or alive:
-            self._outbox.send(_encoder.encode(self._core.step()))
+        self._send(self._core.step() if self._core.has_work else self._core.report([]))
 
     def _compiled(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full: the loop will wake anyway
             os.write(self._wake, b".")
 
-    def _take(self, message: GenerateRequest | Cancel) -> None:
-        if isinstance(message, Cancel):
-            self._core.cancel(message.id)
-            return
-        try:
-            self._core.add(message)
-        except RequestRefused as refused:
-            output = StepOutput(message.id, [], error=(refused.code, str(refused)))
-            self._outbox.send(_encoder.encode(StepReport([output], EngineStats())))
+    def _take(self, message: GenerateRequest | Cancel | Ping) -> None:
+        match message:
+            case GenerateRequest():
+                try:
+                    self._core.add(message)
+                except RequestRefused as refused:
+                    output = StepOutput(message.id, [], error=(refused.code, str(refused)))
+                    self._send(self._core.report([output]))
+            case Cancel():
+                self._core.cancel(message.id)
+            case Ping():
+                pass  # the turn ends with a report anyway
+
+    def _send(self, report: StepReport) -> None:
+        self._outbox.send(_encoder.encode(report))
 
 
 def exit_with_parent() -> None:
@@ -104,9 +108,10 @@ def exit_with_parent() -> None:
 
 def main(inbox_address: str, outbox_address: str) -> int:
     """Runs the engine; returns an exit status if it cannot start."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server drains first
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s engine: %(message)s")
+    for number in (signal.SIGINT, signal.SIGTERM):  # they may reach the whole group; the server drains first
+        signal.signal(number, signal.SIG_IGN)
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=EngineConfig)
+    logging.basicConfig(level=config.log_level.upper(), format="%(levelname)s engine: %(message)s")
     exit_with_parent()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     inbox, outbox = context.socket(zmq.PULL), context.socket(zmq.PUSH)
@@ -132,6 +137,7 @@ def main(inbox_address: str, outbox_address: str) -> int:
     # What is loaded stays: keep the garbage collector from walking it in the middle of a step.
     gc.collect()
     gc.freeze()
+    outbox.send(_encoder.encode(core.report([])))
     EngineLoop(core, inbox, outbox).run()
     return 0
 

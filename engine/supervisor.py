@@ -15,6 +15,12 @@ from engine.messages import FromEngine, ToEngine
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(FromEngine)
 
+# What the engine process runs: sys.argv is ["-c", folder of our packages, inbox address, outbox address].
+_START = (
+    "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
+    "from engine.process import main; sys.exit(main(*sys.argv[2:]))"
+)
+
 
 class EngineProcess:
     """A running engine process. Made by `spawn`; its sockets die with it, so no message outlives its sender."""
@@ -33,15 +39,18 @@ class EngineProcess:
     async def spawn(
         cls, config: EngineConfig, context: zmq.asyncio.Context, folder: Path, name: str
     ) -> "EngineProcess":
-        """Starts `python -m engine.process`. Its standard input is the lifeline: it exits when that closes.
+        """Starts engine/process.py. Its standard input is the lifeline: it exits when that closes. It imports the
+        same packages as this process, and nothing from the current folder.
 
         Its OpenMP threads sleep while they wait, unless the environment says otherwise: spinning ones cost a busy
         machine a hundred times the step time, since they wait for threads that they keep from running.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "engine.process",
+            "-P",
+            "-c",
+            _START,
+            str(Path(__file__).resolve().parent.parent),
             _address(folder, name, "to"),
             _address(folder, name, "from"),
             stdin=asyncio.subprocess.PIPE,

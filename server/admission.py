@@ -1,12 +1,13 @@
-"""Who comes in: API keys, draining, and the bound on sequences that run or wait.
+"""Who comes in: API keys, draining, and the bounds on bodies being read and on sequences that run or wait.
 
 `Door` is plain ASGI (starlette's BaseHTTPMiddleware would buffer and break streams). `Admission` only counts: the
 engine schedules.
 """
 
+import contextlib
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from starlette.datastructures import Headers, State
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,6 +16,8 @@ from server.errors import ApiError, InvalidRequest, QueueFull, Unauthorized, Una
 
 OPEN_PATHS = frozenset({"/live", "/ready", "/health", "/metrics"})
 RETRY_AFTER = 2  # seconds; clients back off further by themselves
+FREE_BYTES = 64 * 1024  # of each body, not counted: small requests always get through
+LARGE_BODIES = 32  # bodies of the largest size that may be held at a time before their requests are admitted
 
 
 class Admission:
@@ -48,6 +51,44 @@ class Slot:
     def leave(self) -> None:
         self._admission.sequences -= self._sequences
         self._sequences = 0
+
+
+class BodyRoom:
+    """Bounds the bytes of bodies from their arrival to admission; without it, as many as there are connections."""
+
+    def __init__(self, max_body_bytes: int) -> None:
+        self.free = LARGE_BODIES * max_body_bytes
+
+    @contextlib.contextmanager
+    def share(self) -> Iterator["BodyShare"]:
+        """One request's part of the room; given back at the end."""
+        share = BodyShare(self)
+        try:
+            yield share
+        finally:
+            self.free += share.taken
+
+
+class BodyShare:
+    """The room that one body takes. `taken`: its bytes beyond the first FREE_BYTES."""
+
+    def __init__(self, room: BodyRoom) -> None:
+        self.taken = 0
+        self._room = room
+        self._size = 0
+
+    def grow(self, size: int) -> None:
+        """The body has `size` more bytes. Raises QueueFull if there is no room for them."""
+        self._size += size
+        more = max(0, self._size - FREE_BYTES) - self.taken
+        if more > self._room.free:
+            raise QueueFull(
+                "Too many large requests are being read. Try again later.",
+                retry_after=RETRY_AFTER,
+                headers={"Connection": "close"},  # the rest of this body is not read
+            )
+        self._room.free -= more
+        self.taken += more
 
 
 class Door:

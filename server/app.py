@@ -4,11 +4,9 @@ Envelope (request id, counting, last resort) -> Door (keys, draining) -> routes 
 """
 
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from sse_starlette.sse import AppStatus
 from starlette.exceptions import HTTPException
 
@@ -16,12 +14,13 @@ import server.chat_completions.routes as chat_completions
 import server.operations.models as models
 import server.operations.probes as probes
 from engine import EngineError
-from server.admission import Admission, Door
+from server.admission import Admission, BodyRoom, Door
 from server.engine_port import Engine
-from server.errors import ApiError, BodyTooLarge, InvalidRequest, MethodNotAllowed, UnknownUrl, openai_error_response
+from server.errors import ApiError, InvalidRequest, MethodNotAllowed, UnknownUrl, openai_error_response
 from server.generation import Generator
 from server.http import Envelope, LastWords, report, request_id
 from server.metrics import Metrics
+from server.openapi import OpenApi
 from server.served_model import ServedModel
 from server.settings import Settings
 
@@ -43,7 +42,8 @@ def create_app(settings: Settings, engine: Engine, model: ServedModel) -> FastAP
     admission = Admission(settings.max_running, settings.max_queue)
     metrics = Metrics(engine, admission)
     generator = Generator(engine, model, admission, metrics, settings.seed, constrained=settings.constrained_decoding)
-    app.include_router(chat_completions.router(settings, model, generator))
+    room = BodyRoom(settings.max_body_bytes)
+    app.include_router(chat_completions.router(settings, model, generator, room))
     app.include_router(models.router(model))
     app.include_router(probes.router(engine, metrics))
     app.add_exception_handler(ApiError, _on_known)
@@ -52,13 +52,13 @@ def create_app(settings: Settings, engine: Engine, model: ServedModel) -> FastAP
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_middleware(Door, keys=settings.api_key, state=app.state, drain_seconds=settings.drain_seconds)
     app.add_middleware(Envelope, metrics=metrics)  # added last, so outermost
-    app.openapi = _OpenApi(app)  # type: ignore[method-assign]
+    app.openapi = OpenApi(app, keys=bool(settings.api_key))  # type: ignore[method-assign]
     return app
 
 
 async def _on_known(request: Request, error: Exception) -> Response:
     answer = openai_error_response(report(error, request_id(request)))
-    if isinstance(error, BodyTooLarge):
+    if answer.headers.get("connection") == "close":  # the body was not read to its end
         return LastWords(answer.body, answer.status_code, answer.headers)
     return answer
 
@@ -81,19 +81,3 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     param = ".".join(str(step) for step in first["loc"][1:])
     return openai_error_response(InvalidRequest(f"{param}: {first['msg']}", param=param))
-
-
-class _OpenApi:
-    """FastAPI's document, with the schemas of bodies that routes read themselves."""
-
-    def __init__(self, app: FastAPI) -> None:
-        self._app = app
-        self._document: dict[str, Any] | None = None
-
-    def __call__(self) -> dict[str, Any]:
-        if self._document is None:
-            document = get_openapi(title=self._app.title, version=self._app.version, routes=self._app.routes)
-            schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            schemas.update(chat_completions.schemas())
-            self._document = document
-        return self._document

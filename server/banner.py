@@ -36,9 +36,9 @@ async def show_progress(console: Console, status: Callable[[], tuple[str, float]
 
 
 def print_ready(
-    console: Console, names: Sequence[str], ready: Ready, notes: Sequence[str], url: str, keys: bool
+    console: Console, names: Sequence[str], ready: Ready, notes: Sequence[str], url: str, line: str | None
 ) -> None:
-    """The start-up report. `url` is the address to connect to; `keys`: whether clients need an API key."""
+    """The start-up report. `url` is the address to connect to; `line`: a command to try it with, if there is one."""
     console.print(f"\n[bold]{names[0]}[/]", *(f"(also {name})" for name in names[1:]), highlight=False)
     console.print(
         f"{ready.architecture}, {count(ready.parameters)} parameters, {ready.dtype} on {ready.device}\n"
@@ -47,9 +47,10 @@ def print_ready(
     )
     for note in (*ready.notes, *notes):
         console.print(f"[yellow]note:[/] {_plain(note)}", highlight=False, soft_wrap=True)
-    console.print(f"\nReady on [bold]{url}[/] (Ctrl-C stops). Try:\n", highlight=False)
-    console.print(curl_line(url, names[0], keys), markup=False, highlight=False, soft_wrap=True)
-    console.print()
+    console.print(f"\nReady on [bold]{url}[/] (Ctrl-C stops).", "Try:\n" if line else "", highlight=False)
+    if line is not None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print()
 
 
 def plan_table(plan: Sequence[PlanLine]) -> Table:
@@ -66,13 +67,14 @@ def plan_table(plan: Sequence[PlanLine]) -> Table:
 
 
 def curl_line(url: str, model: str, keys: bool) -> str:
-    """A command to paste into a shell."""
+    """A command to paste into a shell. `keys`: whether clients need an API key, which is not shown."""
     body = {"model": model, "messages": [{"role": "user", "content": "What is the Abruzzi Spur?"}], "max_tokens": 60}
     lines = [f"curl {url}/v1/chat/completions", "-H 'Content-Type: application/json'"]
     if keys:
-        lines.append('-H "Authorization: Bearer $ABRUZZI_API_KEY"')
+        lines.append('-H "Authorization: Bearer ${ABRUZZI_API_KEY%%,*}"')  # the first, should it hold several
     quoted = json.dumps(body).replace("'", "'\\''")
-    return " \\\n  ".join([*lines, f"-d '{quoted}'"])
+    first = "# ABRUZZI_API_KEY must hold one of the server's keys\n" if keys else ""
+    return first + " \\\n  ".join([*lines, f"-d '{quoted}'"])
 
 
 def address(host: str, port: int) -> str:

@@ -13,11 +13,32 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from engine import ConfigError
 from server.settings import OPTIONS, Option, load_settings
 
+
+def _without_types(parameters: list[Any]) -> list[Any]:
+    """Help shows what stands for a value, where we say so, and nothing of Python's types."""
+    for parameter in parameters:
+        shown = parameter.metavar if isinstance(parameter, typer.core.TyperOption) else None
+        parameter.display_type_rich = lambda ctx, shown=shown: shown
+    return parameters
+
+
+class _Command(typer.core.TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+class _Group(typer.core.TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
 app = typer.Typer(
+    cls=_Group,
     name="abruzzi",
     help="Serves Kimi-K2-class Mixture-of-Experts models behind the APIs that clients already speak.",
     no_args_is_help=True,
@@ -27,15 +48,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
-SERVE_HELP = """Serve a model over HTTP.
-
-[bold]abruzzi serve[/] makes a small random model, to try things out
-[bold]abruzzi serve /models/Kimi-K2-Instruct[/] serves a checkpoint folder
-[bold]abruzzi serve --config server.toml --port 9000[/] takes settings from a file
-
-Every option is also an environment variable (--max-running is ABRUZZI_MAX_RUNNING) and a key of the TOML file
-(max_running = 64). A flag wins over the environment, the environment over the file.
-"""
+# Paragraphs are one line each: the help keeps line breaks.
+SERVE_HELP = (
+    "Serve a model over HTTP.\n\n"
+    "[bold]abruzzi serve[/] makes a small random model, to try things out\n"
+    "[bold]abruzzi serve /models/Kimi-K2-Instruct[/] serves a checkpoint folder\n"
+    "[bold]abruzzi serve --config server.toml --port 9000[/] takes settings from a file\n\n"
+    "Every option is also an environment variable (--max-running is ABRUZZI_MAX_RUNNING) and a key of the TOML file "
+    "(max_running = 64). A flag wins over the environment, the environment over the file."
+)
+CHAT_HELP = (
+    "Chat with a running server in the terminal.\n\n"
+    "Lines from a pipe are sent one by one: printf 'Hello\\nAnd now?\\n' | abruzzi chat"
+)
+BENCH_HELP = (
+    "Measure a running server: latency and throughput of streamed chat completions.\n\n"
+    "Each level keeps N streams open until its requests are done. Prompts differ from their first word, so that the "
+    "prefix cache does not help."
+)
 
 BaseUrl = Annotated[str, typer.Option("--base-url", metavar="URL", help="The server.")]
 ApiKey = Annotated[
@@ -119,10 +149,10 @@ def _serve_signature() -> inspect.Signature:
 
 _serve.__signature__ = _serve_signature()  # type: ignore[attr-defined]
 _serve.__annotations__ = {}
-app.command("serve", help=SERVE_HELP)(_serve)
+app.command("serve", cls=_Command, help=SERVE_HELP)(_serve)
 
 
-@app.command("chat")
+@app.command("chat", cls=_Command, help=CHAT_HELP)
 def _chat(
     base_url: BaseUrl = DEFAULT_URL,
     model: ModelName = None,
@@ -133,16 +163,12 @@ def _chat(
         int | None, typer.Option("--max-tokens", min=1, metavar="INTEGER", help="Longest answer. Default: no limit.")
     ] = None,
 ) -> None:
-    """Chat with a running server in the terminal.
-
-    Lines from a pipe are sent one by one: printf 'Hello\\nAnd now?\\n' | abruzzi chat
-    """
     from server.commands.chat import run_chat
 
-    raise typer.Exit(run_chat(base_url, model, system, _first_key(api_key), temperature, max_tokens))
+    raise typer.Exit(run_chat(_url(base_url), model, system, _first_key(api_key), temperature, max_tokens))
 
 
-@app.command("bench")
+@app.command("bench", cls=_Command, help=BENCH_HELP)
 def _bench(
     base_url: BaseUrl = DEFAULT_URL,
     model: ModelName = None,
@@ -181,11 +207,6 @@ def _bench(
         bool, typer.Option("--allow-remote", help="Allow a server on another machine. Ask its owner first.")
     ] = False,
 ) -> None:
-    """Measure a running server: latency and throughput of streamed chat completions.
-
-    Each level keeps N streams open until its requests are done. Prompts differ from their first word, so that the
-    prefix cache does not help.
-    """
     from server.commands.bench import BenchPlan, run_bench
 
     try:
@@ -195,7 +216,7 @@ def _bench(
     except ValueError:
         _fail(ConfigError(f"--concurrency: {concurrency!r} is not allowed; give whole numbers such as 1,4,16"), 2)
     plan = BenchPlan(
-        base_url=base_url,
+        base_url=_url(base_url),
         model=model,
         api_key=_first_key(api_key),
         levels=levels,
@@ -208,6 +229,11 @@ def _bench(
         allow_remote=allow_remote,
     )
     raise typer.Exit(run_bench(plan, json_file))
+
+
+def _url(text: str) -> str:
+    """People write 127.0.0.1:8000."""
+    return text if "://" in text else f"http://{text}"
 
 
 def _first_key(keys: str | None) -> str | None:

@@ -3,6 +3,7 @@
     ApiError
     ├── InvalidRequest     the request asks for something wrong or unsupported; names the parameter
     ├── BodyTooLarge       more bytes than this server reads
+    ├── UnsupportedBody    a body in an encoding that is not read here
     ├── Unauthorized       no key, or a wrong one
     ├── UnknownModel       no such model here
     ├── UnknownUrl         no such page here
@@ -10,6 +11,7 @@
     ├── QueueFull          too much to do already; come back later
     ├── Unavailable        loading, draining, stalled or dead; come back later
     ├── ClientGone         the client hung up: nobody reads this answer
+    ├── ComputationFailed  a step of this request could not be computed; says nothing about the inside
     └── InternalError      our fault; says nothing about the inside
 
 The classes know no wire format. `STATUS` is the one table to HTTP, `openai_error` the one place that builds the
@@ -21,7 +23,7 @@ from typing import Any, NamedTuple
 import msgspec
 from starlette.responses import Response
 
-from engine import EngineUnavailable, RequestRefused
+from engine import EngineUnavailable, RequestRefused, StepFailed
 
 
 class ApiError(Exception):
@@ -54,6 +56,10 @@ class BodyTooLarge(ApiError):
         super().__init__(f"The request body is larger than {limit} bytes.", headers={"Connection": "close"})
 
 
+class UnsupportedBody(ApiError):
+    """The body is encoded in a way that this server does not undo."""
+
+
 class Unauthorized(ApiError):
     """The route needs an API key and the request has none that is known."""
 
@@ -80,8 +86,10 @@ class MethodNotAllowed(ApiError):
 class _TryLater(ApiError):
     """`retry_after` is in seconds."""
 
-    def __init__(self, message: str, *, retry_after: int, code: str | None = None) -> None:
-        super().__init__(message, code=code, headers={"Retry-After": str(retry_after)})
+    def __init__(
+        self, message: str, *, retry_after: int, code: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message, code=code, headers={"Retry-After": str(retry_after), **(headers or {})})
 
 
 class QueueFull(_TryLater):
@@ -106,6 +114,16 @@ class InternalError(ApiError):
         super().__init__(f"The server failed on this request; its log has the reason under {request_id}.")
 
 
+class ComputationFailed(ApiError):
+    """The model could not be computed for this request; the log has the reason under the request id."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"The model could not compute this answer; the server's log has the reason under {request_id}. "
+            "Other requests are not affected."
+        )
+
+
 class Status(NamedTuple):
     """How an error looks over HTTP."""
 
@@ -121,9 +139,11 @@ STATUS: dict[type[ApiError], Status] = {
     UnknownUrl: Status(404, "invalid_request_error", "unknown_url"),
     MethodNotAllowed: Status(405, "invalid_request_error", "method_not_allowed"),
     BodyTooLarge: Status(413, "invalid_request_error", "request_too_large"),
+    UnsupportedBody: Status(415, "invalid_request_error", "unsupported_encoding"),
     QueueFull: Status(429, "rate_limit_error", "queue_full"),
     ClientGone: Status(499, "invalid_request_error", "client_closed_request"),
     InternalError: Status(500, "server_error", "internal_error"),
+    ComputationFailed: Status(500, "server_error", "engine_error"),
     Unavailable: Status(503, "server_error", "engine_unavailable"),
 }
 
@@ -136,6 +156,8 @@ def as_api_error(error: Exception, request_id: str) -> ApiError:
         return InvalidRequest(str(error), code=error.code)
     if isinstance(error, EngineUnavailable):
         return Unavailable(str(error), retry_after=error.retry_after)
+    if isinstance(error, StepFailed):
+        return ComputationFailed(request_id)
     return InternalError(request_id)
 
 

@@ -19,7 +19,7 @@ from msgspec import structs
 from engine import EngineUnavailable, GenerateRequest, Grammar, Ready, RequestRefused, SamplingParams
 from server.admission import Admission, Slot
 from server.conversation import Conversation, OutputContract
-from server.dialects.dialect import ContractError, TemplateError
+from server.dialects.dialect import ContractError, TemplateArgumentError, TemplateError
 from server.dialects.lark import blamed
 from server.engine_port import Engine
 from server.errors import InvalidRequest, Unavailable
@@ -30,8 +30,7 @@ from server.sequence import SequenceText
 from server.served_model import ServedModel
 
 RETRY_AFTER = 5  # seconds until a loading or restarting engine is worth another try
-SMALL_PROMPT = 8192  # characters that are rendered on the event loop; more goes to a thread
-FEW_TOOLS = 8  # likewise
+SMALL_REQUEST = 8192  # bytes of which the prompt is made on the event loop; more goes to a thread
 EVENTS_AHEAD = 64  # of a request with several sequences, before its slow reader holds them up
 
 IndexedEvent = tuple[int, Event]  # which of the n sequences, what
@@ -48,6 +47,7 @@ class TextRequest:
     n: int = 1
     priority: int = 0
     cache_salt: str = ""
+    size: int = 0  # bytes it came in, all of which may be in its prompt
 
 
 class Generator:
@@ -88,12 +88,14 @@ class Generator:
 
     async def _write(self, request: TextRequest) -> tuple[list[int], Grammar | None]:
         """The prompt, and what the answer must match. Raises InvalidRequest."""
-        conversation = request.conversation
-        size = sum(len(message.content) for message in conversation.messages)
         try:
-            if size <= SMALL_PROMPT and len(conversation.tools) <= FEW_TOOLS:
+            if request.conversation.template_arguments:
+                self._model.dialect.check_arguments(request.conversation.template_arguments)
+            if request.size <= SMALL_REQUEST:
                 return self._write_now(request)
             return await asyncio.to_thread(self._write_now, request)
+        except TemplateArgumentError as error:
+            raise InvalidRequest(str(error), param="chat_template_kwargs") from error
         except TemplateError as error:
             raise InvalidRequest(f"The model's chat template refused: {error}", param="messages") from error
         except ContractError as error:
@@ -209,8 +211,10 @@ class Generation:
         if self._first is not None and not self._first.done():
             self._first.cancel()
             await asyncio.wait({self._first})
-        await self._source.aclose()
-        self._slot.leave()
+        try:
+            await self._source.aclose()
+        finally:
+            self._slot.leave()
 
 
 async def _merge(sequences: Sequence[AsyncGenerator[IndexedEvent, None]]) -> AsyncGenerator[IndexedEvent, None]:

@@ -15,15 +15,18 @@ import msgspec
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.admission import BodyShare
 from server.errors import (
     ApiError,
     BodyTooLarge,
     ClientGone,
+    ComputationFailed,
     InternalError,
+    UnsupportedBody,
     as_api_error,
     openai_error_response,
 )
@@ -38,18 +41,27 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 log = logging.getLogger("abruzzi.http")
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises BodyTooLarge as soon as it is known to exceed `limit` bytes, announced or not."""
+async def read_body(request: Request, limit: int, share: BodyShare) -> bytes:
+    """The whole body, for which `share` makes room. Raises BodyTooLarge as soon as it is known to exceed `limit`
+    bytes, announced or not; UnsupportedBody, QueueFull, ClientGone."""
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        text = f"The body has the content encoding {encoding[:40]!r}; send it without one."
+        raise UnsupportedBody(text, headers={"Connection": "close"})  # it is not read
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise BodyTooLarge(limit)
     chunks = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise BodyTooLarge(limit)
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise BodyTooLarge(limit)
+            share.grow(len(chunk))
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise ClientGone from None
     return b"".join(chunks)
 
 
@@ -149,6 +161,7 @@ class Envelope:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -156,23 +169,25 @@ class Envelope:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["x-request-id"] = request_id
+            elif inner is not scope:
+                message = {**message, "body": b""}  # HEAD: as GET, without the body
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(inner, receive, send_with_id)
         except Exception as error:
             log.exception("request %s failed", request_id)
             if status:
                 raise  # too late for another answer: the server cuts the connection
             await openai_error_response(as_api_error(error, request_id))(scope, receive, send_with_id)
         finally:
-            self._count(scope, status)
+            self._count(scope, inner.get("route"), status)
 
-    def _count(self, scope: Scope, status: int) -> None:
+    def _count(self, scope: Scope, route: object, status: int) -> None:
         """Unknown paths and methods share a label: clients must not be able to make new ones."""
         method = scope["method"] if scope["method"] in METHODS else "other"
-        route = getattr(scope.get("route"), "path", "other")
-        self._metrics.http.labels(method, route, str(status or 499)).inc()
+        path = getattr(route, "path", "other")
+        self._metrics.http.labels(method, path, str(status or 499)).inc()
         log.debug("%s %s %s %s", scope["state"]["request_id"], method, scope["path"], status)
 
 
@@ -189,6 +204,6 @@ def request_id(request: Request) -> str:
 def report(error: Exception, request_id: str) -> ApiError:
     """The API's error for `error`; our own faults go to the log, where the client cannot see them."""
     known = as_api_error(error, request_id)
-    if isinstance(known, InternalError):
+    if isinstance(known, InternalError | ComputationFailed):
         log.error("request %s failed", request_id, exc_info=error)
     return known

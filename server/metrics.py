@@ -96,9 +96,10 @@ class Metrics:
 
     def _step(self, report: StepReport) -> None:
         stats = report.stats
-        self._batch_requests.add(stats.batch_requests)
-        self._batch_tokens.add(stats.batch_tokens)
-        self._step_seconds.add(stats.step_seconds)
+        if stats.batch_requests:  # otherwise the report tells the state only: there was no step
+            self._batch_requests.add(stats.batch_requests)
+            self._batch_tokens.add(stats.batch_tokens)
+            self._step_seconds.add(stats.step_seconds)
         self._tokens_generated += sum(len(output.token_ids) for output in report.outputs)
 
     def collect(self) -> Iterable[Metric]:

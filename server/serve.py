@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import logging.config
+import os
 import socket
 from pathlib import Path
 
@@ -20,13 +21,18 @@ from rich.console import Console
 import demo
 from engine import ConfigError, EngineClient, Ready
 from server.app import create_app
-from server.banner import address, is_loopback, plan_table, print_ready, show_progress
+from server.banner import address, curl_line, is_loopback, plan_table, print_ready, show_progress
+from server.http_protocol import HttpProtocol
 from server.served_model import ServedModel
 from server.settings import Settings, unknown_variables
 from server.shutdown import HttpServer, StopSignals
 
 log = logging.getLogger(__name__)
 
+NO_TEMPLATE_NOTE = (
+    "this checkpoint has no chat template, so chat completions are answered 400; put a chat_template.jinja into its "
+    "folder, or serve an instruct checkpoint"
+)
 RANDOM_NOTE = "random weights: this model talks nonsense. Name a real checkpoint folder to get answers."
 UNHURRIED_CLOSE_SECONDS = 5.0  # for answers cut by the end of the drain to send their last words
 
@@ -48,6 +54,7 @@ async def _serve(settings: Settings, console: Console) -> int:
     engine = EngineClient(settings.engine_config(folder), stall_seconds=settings.stall_seconds)
     await engine.start()
     try:
+        given_up = False
         model = await asyncio.to_thread(ServedModel.load, folder, names)
         app = create_app(settings, engine, model)
         url = address(settings.host, listener.getsockname()[1])
@@ -56,15 +63,18 @@ async def _serve(settings: Settings, console: Console) -> int:
         try:
             ready = await _wait_ready(engine, serving, signals, console)
             if ready is not None:
-                print_ready(console, names, ready, _notes(settings, folder), url, keys=bool(settings.api_key))
-                await _until_asked(serving, signals)
-                await drain(app, http, signals, settings.drain_seconds)
+                notes = _notes(settings, folder, model)
+                line = curl_line(url, names[0], bool(settings.api_key)) if model.dialect.takes_messages else None
+                print_ready(console, names, ready, notes, url, line)
+                given_up = await _until_over(engine, serving, signals)
+                if not given_up:
+                    await drain(app, http, signals, settings.drain_seconds)
         finally:
             await _stop(engine, http, serving, signals)
     finally:
         listener.close()
         await engine.stop()
-    return signals.exit_code
+    return signals.exit_code or int(given_up)
 
 
 async def _wait_ready(
@@ -89,11 +99,18 @@ async def _report_plan(engine: EngineClient, console: Console) -> None:
     console.print(plan_table(await engine.wait_plan()))
 
 
-async def _until_asked(serving: asyncio.Task[None], signals: StopSignals) -> None:
-    """Waits for a signal. HTTP never ends before, unless it failed; then this returns, and `_stop` raises it."""
+async def _until_over(engine: EngineClient, serving: asyncio.Task[None], signals: StopSignals) -> bool:
+    """Waits for a signal, or until the engine is given up: returns whether it was that. HTTP never ends before, unless
+    it failed; then this returns, and `_stop` raises it."""
     asked = asyncio.create_task(signals.asked.wait())
-    await asyncio.wait((serving, asked), return_when=asyncio.FIRST_COMPLETED)
-    asked.cancel()
+    giving_up = asyncio.create_task(engine.wait_given_up())
+    await asyncio.wait((serving, asked, giving_up), return_when=asyncio.FIRST_COMPLETED)
+    given_up = giving_up.done() and not asked.done()
+    if given_up:
+        log.error("the engine cannot be started any more, so the server ends: %s", engine.status.detail)
+    for task in (asked, giving_up):
+        task.cancel()
+    return given_up
 
 
 async def drain(app: FastAPI, http: HttpServer, signals: StopSignals, seconds: float) -> None:
@@ -118,18 +135,26 @@ async def _stop(engine: EngineClient, http: HttpServer, serving: asyncio.Task[No
 def find_model(settings: Settings, console: Console) -> tuple[Path, tuple[str, ...]]:
     """The checkpoint folder and the names it is served under. Raises ConfigError."""
     if settings.model is None:
-        with console.status("making the default model (first start only)"):
-            try:
-                folder = demo.default_checkpoint()
-            except demo.CheckpointNotMade as error:
-                raise ConfigError(str(error)) from None
-        return folder, settings.served_model_name or (demo.DEFAULT_NAME,)
+        try:
+            folder = demo.default_checkpoint(
+                making=lambda: console.status("making the default model (first start only)")
+            )
+        except demo.CheckpointNotMade as error:
+            raise ConfigError(str(error)) from None
+        return folder, _names(settings, demo.DEFAULT_NAME)
     folder = Path(settings.model).expanduser()
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise ConfigError(f"the model {settings.model} {what}; --model takes a checkpoint folder with a config.json")
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"the folder {settings.model} has no config.json; --model takes a checkpoint folder")
     folder = folder.resolve()
-    return folder, settings.served_model_name or (folder.name,)
+    return folder, _names(settings, folder.name)
+
+
+def _names(settings: Settings, default: str) -> tuple[str, ...]:
+    """What clients may call the model, each name once."""
+    return tuple(dict.fromkeys(settings.served_model_name)) or (default,)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -140,9 +165,10 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(f"port {port} on {host} is in use; choose another with --port") from None
-        raise ConfigError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}; see --host, --port"
-        ) from None
+        # What create_server says has another sentence in it; resolvers' own numbers are negative.
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+        raise ConfigError(f"cannot listen on {host} port {port}: {reason}; see --host and --port") from None
 
 
 def configure_logging(level: str) -> None:
@@ -166,8 +192,9 @@ def configure_logging(level: str) -> None:
 def _uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=HttpProtocol,
         ws="none",
+        lifespan="off",  # the application has none; on, a second signal would end it with a traceback
         log_config=None,
         access_log=settings.log_level == "debug",
         server_header=False,
@@ -177,8 +204,10 @@ def _uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     )
 
 
-def _notes(settings: Settings, folder: Path) -> list[str]:
+def _notes(settings: Settings, folder: Path, model: ServedModel) -> list[str]:
     notes = []
+    if not model.dialect.takes_messages:
+        notes.append(NO_TEMPLATE_NOTE)
     if demo.has_random_weights(folder):
         notes.append(RANDOM_NOTE)
     if not settings.api_key and not is_loopback(settings.host):

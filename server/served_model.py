@@ -17,10 +17,10 @@ from server.text.tokenizer import Tokenizer, load_tokenizer
 # name in generation_config.json -> its type, and which values are usable
 DEFAULTS: dict[str, tuple[type[int] | type[float], Callable[[float], bool]]] = {
     "temperature": (float, lambda value: 0 <= value < math.inf),
-    "top_p": (float, lambda value: 0 < value <= 1),
+    "top_p": (float, lambda value: 0 <= value <= 1),
     "top_k": (int, lambda value: 0 <= value < 2**31),
     "min_p": (float, lambda value: 0 <= value <= 1),
-    "repetition_penalty": (float, lambda value: 0 < value < math.inf),
+    "repetition_penalty": (float, lambda value: 0.01 <= value < math.inf),
 }
 
 

@@ -89,7 +89,9 @@ class Settings:
     max_running: int = option(64, whole_number(1), ENGINE, "Most requests that generate at the same time.")
     block_size: int = option(16, whole_number(1, 1024), ENGINE, "Tokens in one block of the KV cache.")
     prefix_caching: bool = option(True, SWITCH, ENGINE, "Reuse the KV blocks of prompts that start alike.")
-    threads: int | None = option(None, whole_number(1), ENGINE, "CPU threads of the engine. Default: decided by torch.")
+    threads: int | None = option(
+        None, whole_number(1, 1024), ENGINE, "CPU threads of the engine. Default: decided by torch."
+    )
 
     constrained_decoding: bool = option(
         True, SWITCH, ENGINE, "Hold tool calls and structured output to their schemas. Off is for measurements only."
@@ -163,6 +165,9 @@ class Option:
         if not self.many:
             return self._parse_one(raw, source)
         items = raw if isinstance(raw, list | tuple) else [raw]
+        if not items:
+            what = "holds no key; the server would be open to everyone" if self.secret else "holds no value"
+            raise ConfigError(f"{source} {what}")
         return tuple(self._parse_one(item, source) for item in items)
 
     def _parse_one(self, raw: object, source: str) -> Any:
@@ -224,12 +229,17 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(path.expanduser().read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read the settings file {path}: {error}") from None
+        raise ConfigError(f"cannot read the settings file {path}: {_reason(error)}") from None
     names = [known.name for known in OPTIONS]
     for key in content:
         if key not in names:
             raise ConfigError(f"{path}: there is no setting {key!r}{_suggestion(key, names)}")
     return content
+
+
+def _reason(error: Exception) -> str:
+    """Without the path, which OSError repeats."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def _suggestion(word: str, known: Sequence[str]) -> str:
@@ -241,7 +251,7 @@ def _read_keys(path: Path) -> tuple[str, ...]:
     try:
         lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the API keys in {path}: {error}") from None
+        raise ConfigError(f"cannot read the API keys in {path}: {_reason(error)}") from None
     keys = [line for line in lines if line and not line.startswith("#")]
     if not keys:
         raise ConfigError(f"the API key file {path} holds no key; the server would be open to everyone")

@@ -113,12 +113,14 @@ def mla_decode(
     """Attention of one token per request over cached latents, in the absorbed form. Returns [A, H, L].
 
     Every head attends to the same C values per key, of which the first `latent` are also its value. Keys at or
-    beyond context_lens_A are padding.
+    beyond context_lens_A are padding; they may be anything, another request's NaN too, so they are cleared: a weight
+    of 0 would not hide a NaN.
     """
     A = block_table_AB.shape[0]
     cached_ASC = cache_BPC.index_select(0, block_table_AB.flatten()).view(A, -1, cache_BPC.shape[-1])
-    scores_AHS = torch.matmul(query_AHC, cached_ASC.transpose(1, 2)).float()
     padding_AS = torch.arange(cached_ASC.shape[1], device=cached_ASC.device) >= context_lens_A[:, None]
+    cached_ASC.masked_fill_(padding_AS[..., None], 0)
+    scores_AHS = torch.matmul(query_AHC, cached_ASC.transpose(1, 2)).float()
     scores_AHS.mul_(scale).masked_fill_(padding_AS[:, None], float("-inf"))
     return torch.matmul(scores_AHS.softmax(-1).to(cached_ASC.dtype), cached_ASC[..., :latent])
 

@@ -67,9 +67,7 @@ class MLA(nn.Module):
     def forward(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
         """Writes the tokens' latents to the cache, then attends to it. Returns [T, D]."""
         query_THQ, cached_TC = self._project(hidden_TD, turns_T)
-        # A NaN stays with the token that made it: left in a block, it would reach the block's next holder, whose
-        # attention multiplies what it must not see by 0.
-        cache_BPC.flatten(0, 1).index_copy_(0, batch.slots_T, cached_TC.nan_to_num_())
+        cache_BPC.flatten(0, 1).index_copy_(0, batch.slots_T, cached_TC)
 
         out_THV = query_THQ.new_empty(query_THQ.shape[0], self.heads, self.up_v.shape[1])
         for group in batch.decode:

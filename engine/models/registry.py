@@ -1,22 +1,13 @@
 """Which class serves which architecture. A new model family adds its line here and its file beside this one."""
 
-from typing import Protocol
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from engine.errors import CheckpointError
-from engine.models.batch import ForwardBatch
 from engine.models.config import ModelConfig
-from engine.models.deepseek_v3 import DeepseekV3, LayerCaches
+from engine.models.deepseek_v3 import DeepseekV3
 
 ARCHITECTURES: dict[str, type[DeepseekV3]] = {"DeepseekV3ForCausalLM": DeepseekV3}
-
-
-class LanguageModel(Protocol):
-    """What the runner asks of a model: logits_NV of the wanted tokens, their KV written on the way."""
-
-    def __call__(self, batch: ForwardBatch, kv: LayerCaches) -> Tensor: ...
 
 
 def build_model(config: ModelConfig, dtype: torch.dtype) -> nn.Module:

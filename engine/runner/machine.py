@@ -27,7 +27,7 @@ def free_memory(device: torch.device) -> int:
         return int(torch.cuda.mem_get_info(device)[0])
     free = _meminfo_available()
     limit, used = _cgroup_number("memory.max"), _cgroup_number("memory.current")
-    return free if limit is None or used is None else min(free, limit - used)
+    return free if limit is None or used is None else min(free, limit - used + _cgroup_file_cache())
 
 
 def _meminfo_available() -> int:
@@ -38,6 +38,15 @@ def _meminfo_available() -> int:
     except OSError:
         pass  # not Linux: half of what is installed, since nobody says what is free
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _cgroup_file_cache() -> int:
+    """Bytes of files, such as checkpoints just read, that count as used but give way to allocations."""
+    try:
+        lines = (CGROUP / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("inactive_file ", "active_file ")))
 
 
 def _cgroup_number(name: str) -> int | None:

@@ -24,8 +24,9 @@ KV_SHARE = {"cpu": 0.5, "cuda": 0.95}
 # Blocks freed by one operation do not always fit the next: room for the allocator's holes and the libraries' own.
 ALLOCATOR_SLACK = 0.15
 ALLOCATOR_FLOOR = 32 << 20
-# fp32 rows of the vocabulary that sampling holds at once beside the logits: scaled, sorted (with int64 places), summed.
-SAMPLER_ROWS = 6
+# fp32 rows of the vocabulary that sampling holds at once beside the logits when every request asks for the most:
+# log-probabilities, penalties and their counts, scaled, sorted with int64 places, summed in fp64. Measured: 12.8.
+SAMPLER_ROWS = 14
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from engine.scheduling.plan import NO_TOKEN, NewRow, StepResult
 
 # The filters look at this many most likely tokens first, and sort the whole vocabulary only where that is too few.
 CANDIDATES = 512
+# Temperatures up to here mean the most likely token: dividing by less would leave the range of float32.
+LEAST_TEMPERATURE = 1e-5
 
 
 class SamplerRow:
@@ -39,7 +41,8 @@ class SamplerRow:
         if params.logit_bias:
             ids = torch.tensor(list(params.logit_bias), dtype=torch.int64, device=device)
             self.bias = ids, torch.tensor(list(params.logit_bias.values()), device=device)
-        self.stop = torch.tensor(params.stop_token_ids, dtype=torch.int64, device=device)
+        stop = [token for token in params.stop_token_ids if token < vocab_size]
+        self.stop = torch.tensor(stop, dtype=torch.int64, device=device)
         self.grammar = _grammar_state(new)
         self.forbidden: Tensor | None = None
         if self.grammar is not None and self.grammar.forbidden:
@@ -117,7 +120,7 @@ class Sampler:
         constrained = self._masks.apply(logits_NV)
         peaks_N = logits_NV.amax(dim=-1)
         tokens = self._draw(logits_NV, peaks_N, rows)
-        for index in peaks_N.isnan().nonzero()[:, 0].tolist():
+        for index in (~peaks_N.isfinite()).nonzero()[:, 0].tolist():
             tokens[index] = NO_TOKEN
             constrained.pop(index, None)
         for index in constrained:
@@ -146,7 +149,7 @@ class Sampler:
 
     def _draw(self, logits_NV: Tensor, peaks_N: Tensor, rows: list[SamplerRow]) -> list[int]:
         """The most likely token where temperature is 0, one by chance elsewhere."""
-        drawn = [index for index, row in enumerate(rows) if row.params.temperature > 0]
+        drawn = [index for index, row in enumerate(rows) if row.params.temperature > LEAST_TEMPERATURE]
         tokens: list[int] = logits_NV.argmax(dim=-1).tolist() if len(drawn) < len(rows) else [0] * len(rows)
         if not drawn:
             return tokens
@@ -218,6 +221,7 @@ def _filter(probs_FV: Tensor, params: Sequence[SamplingParams], size: int) -> tu
     top_p_F1 = _column(params, "top_p", probs_FV) * mass_F1
     before_FK = kept_FK.cumsum(-1) - kept_FK
     in_top_p_FK = (before_FK < top_p_F1) | (_column(params, "top_p", probs_FV) >= 1)
+    in_top_p_FK[:, 0] = True  # the most likely token always stays, however small top_p
     kept_FK = kept_FK * in_top_p_FK
     complete_F = ended_F | (unlimited_F & ~in_top_p_FK[:, -1])
     return kept_FK, ids_FK, complete_F

@@ -76,6 +76,14 @@ class BlockPool:
             self._hashes[block] = block_hash
             self._by_hash[block_hash] = block
 
+    def forget(self, blocks: Iterable[int]) -> None:
+        """What these blocks hold is wrong: nobody shall find them any more."""
+        for block in blocks:
+            block_hash = self._hashes[block]
+            if block_hash is not None:
+                del self._by_hash[block_hash]
+                self._hashes[block] = None
+
     def release(self, blocks: Iterable[int]) -> None:
         """One holder fewer for each. Give a request's blocks last first: evicting a tail keeps its prefix useful."""
         for block in blocks:

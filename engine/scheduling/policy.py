@@ -1,7 +1,7 @@
 """Who goes first. Owns the order of waiting requests; knows no blocks and no budget."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from engine.messages import GenerateRequest
 from engine.scheduling.request import Request
@@ -18,17 +18,38 @@ def order_key(request: GenerateRequest) -> tuple[float, str]:
 
 
 class WaitingQueue:
-    """Waiting requests in order of their keys. Removal is lazy: a removed request leaves the heap when it surfaces."""
+    """Waiting requests in order of their keys. Removal is lazy: a removed request leaves the heap when it surfaces.
+
+    A request can be parked until something happens (`wake`): it waits, but `pop` does not see it.
+    """
 
     def __init__(self) -> None:
         self._heap: list[tuple[tuple[float, str], Request]] = []
         self._members: dict[str, Request] = {}
+        self._parked: dict[bytes, dict[str, Request]] = {}  # what they wait for -> requests by id
+        self._parked_for: dict[str, bytes] = {}
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._members) + len(self._parked_for)
 
-    def __iter__(self) -> Iterator[Request]:
-        return iter(self._members.values())
+    @property
+    def has_eligible(self) -> bool:
+        """Whether `pop` would find a request."""
+        return bool(self._members)
+
+    def park(self, request: Request, event: bytes) -> None:
+        """The request, just popped, waits for `event`."""
+        self._parked.setdefault(event, {})[request.id] = request
+        self._parked_for[request.id] = event
+
+    def wake(self, events: Iterable[bytes]) -> None:
+        """These events happened: whoever waited for them is back in its place in the order."""
+        if not self._parked_for:
+            return
+        for event in events:
+            for request in self._parked.pop(event, {}).values():
+                del self._parked_for[request.id]
+                self.push(request)
 
     def push(self, request: Request) -> None:
         self._members[request.id] = request
@@ -44,4 +65,16 @@ class WaitingQueue:
         return None
 
     def remove(self, request_id: str) -> Request | None:
-        return self._members.pop(request_id, None)
+        """Takes out a request, if it waits here."""
+        event = self._parked_for.pop(request_id, None)
+        if event is not None:
+            parked = self._parked[event]
+            request = parked.pop(request_id)
+            if not parked:
+                del self._parked[event]
+            return request
+        member = self._members.pop(request_id, None)
+        if len(self._heap) > 2 * len(self._members) + 64:  # what was removed must not pile up
+            self._heap = [(request.key, request) for request in self._members.values()]
+            heapq.heapify(self._heap)
+        return member

@@ -48,16 +48,23 @@ class PrefixCache:
             blocks.append(block)
         return blocks
 
-    def is_computing(self, block_hash: bytes) -> bool:
-        return block_hash in self._computing
+    def being_computed(self, hashes: Sequence[bytes]) -> bytes | None:
+        """The last of the leading hashes that running requests are about to publish, None if not even the first is."""
+        last = None
+        for block_hash in hashes:
+            if block_hash not in self._computing:
+                break
+            last = block_hash
+        return last
 
     def announce(self, hashes: Sequence[bytes], row: int) -> None:
         """The request in `row` is going to compute and publish these."""
         for block_hash in hashes:
             self._computing.setdefault(block_hash, row)
 
-    def withdraw(self, hashes: Sequence[bytes], row: int) -> None:
-        """The request in `row` has published these, or never will."""
-        for block_hash in hashes:
-            if self._computing.get(block_hash) == row:
-                del self._computing[block_hash]
+    def withdraw(self, hashes: Sequence[bytes], row: int) -> list[bytes]:
+        """The request in `row` has published these, or never will. Returns those that it had announced."""
+        withdrawn = [block_hash for block_hash in hashes if self._computing.get(block_hash) == row]
+        for block_hash in withdrawn:
+            del self._computing[block_hash]
+        return withdrawn

@@ -19,8 +19,8 @@ from engine.scheduling.request import Request
 
 # Of the token budget, the part that decode leaves to prompts while there are any: neither side starves the other.
 PREFILL_SHARE = 0.25
-# Waiting requests that one step looks at beyond those it cannot admit yet.
-MAX_HELD = 64
+# Waiting requests that one step parks at most: looking at one costs a look-up for each of its blocks.
+MAX_PARKED = 256
 
 _NO_LOGITS = "the model gave logits that are not numbers (NaN) for this request"
 _BY_KEY = attrgetter("key")
@@ -35,6 +35,7 @@ class SchedulerConfig:
     max_running: int
     max_batch_tokens: int
     max_model_len: int
+    vocab_size: int
     prefix_caching: bool = True
 
 
@@ -74,6 +75,12 @@ class Scheduler:
         prompt, longest = len(source.prompt), self.config.max_model_len
         if not prompt:
             raise RequestRefused("the prompt has no tokens", "invalid_prompt")
+        strange = [
+            token for token in (min(source.prompt), max(source.prompt)) if not 0 <= token < self.config.vocab_size
+        ]
+        if strange:
+            text = f"the prompt has token {strange[0]}, but the model's vocabulary ends at {self.config.vocab_size - 1}"
+            raise RequestRefused(text, "invalid_prompt")
         if prompt >= longest:
             text = f"the prompt has {prompt} tokens; the context of {longest} must also hold at least one of output"
             raise RequestRefused(text, "context_length_exceeded")
@@ -103,11 +110,11 @@ class Scheduler:
         plan = StepPlan([], [], [], 0)
         preemptions = self._preemptions
         prompts = [request for request in self._running if request.length - request.computed > request.fresh]
-        planned = self._plan_decode(plan, bool(prompts) or len(self._waiting) > 0)
+        planned = self._plan_decode(plan, bool(prompts) or self._waiting.has_eligible)
         left = self.config.max_batch_tokens - planned
         prompts = [request for request in prompts if request.row >= 0]
         for index, request in enumerate(prompts):
-            others = index + 1 < len(prompts) or len(self._waiting) > 0
+            others = index + 1 < len(prompts) or self._waiting.has_eligible
             left -= self._plan_tokens(plan, request, left, others)
         if self._preemptions == preemptions:
             self._admit(plan, left, now)
@@ -135,6 +142,7 @@ class Scheduler:
                 output = self._append_constrained(request, token, constrained[sampled])
                 ends = output.finish_reason is not None or output.error is not None
             elif token == NO_TOKEN:
+                self.pool.forget(request.block_ids)
                 output = StepOutput(request.id, [], error=("engine_error", _NO_LOGITS))
                 ends = True
             else:
@@ -284,26 +292,26 @@ class Scheduler:
 
     def _admit(self, plan: StepPlan, left: int, now: float) -> None:
         """Lets waiting requests in, in order, while there are rows, blocks and budget. The first that finds no blocks
-        stops it, so that a large request is not overtaken for ever. One whose next block is being computed by a
-        running request is held back, since it will find that block in the cache."""
-        held: list[Request] = []
-        while left > 0 and self._idle_rows and len(held) < MAX_HELD:
+        stops it, so that a large request is not overtaken for ever. One whose next blocks are being computed by a
+        running request is parked until they are published, since it will find them in the cache."""
+        parked = 0
+        while left > 0 and self._idle_rows and parked < MAX_PARKED:
             request = self._waiting.pop()
             if request is None:
                 break
             hashes = self._usable_hashes(request)
             cached = self._cache.match(hashes)
-            if len(cached) < len(hashes) and self._cache.is_computing(hashes[len(cached)]):
-                held.append(request)
+            awaited = self._cache.being_computed(hashes[len(cached) :])
+            if awaited is not None:
+                self._waiting.park(request, awaited)
+                parked += 1
                 continue
             if not self._enter(request, cached, now):
-                held.append(request)
+                self._waiting.push(request)
                 break
             known = tuple(request.token_ids)
             plan.new_rows.append(NewRow(request.row, request.sampling, known, request.prompt_length, request.grammar))
-            left -= self._plan_tokens(plan, request, left, len(self._waiting) > 0 or bool(held))
-        for request in held:
-            self._waiting.push(request)
+            left -= self._plan_tokens(plan, request, left, self._waiting.has_eligible)
 
     def _usable_hashes(self, request: Request) -> list[bytes]:
         """Hashes of the blocks that a cache hit may cover: at least one token is left to compute, for its logits."""
@@ -344,12 +352,17 @@ class Scheduler:
             extend_hashes(request.hashes, request.root, request.token_ids, self.config.block_size)
         for index in range(request.published, full):
             self.pool.publish(request.block_ids[index], request.hashes[index])
-        self._cache.withdraw(request.hashes[request.published : full], request.row)
+        self._withdraw(request, full)
         request.published = full
+
+    def _withdraw(self, request: Request, end: int) -> None:
+        """The request has published its blocks up to `end`, or will not: whoever waits for them need not any more."""
+        withdrawn = self._cache.withdraw(request.hashes[request.published : end], request.row)
+        self._waiting.wake(withdrawn)
 
     def _leave(self, request: Request) -> None:
         """Frees the request's row and blocks. The caller takes it out of `_running`."""
-        self._cache.withdraw(request.hashes[request.published :], request.row)
+        self._withdraw(request, len(request.hashes))
         self.pool.release(reversed(request.block_ids))
         request.block_ids = []
         self._by_row[request.row] = None

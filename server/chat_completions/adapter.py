@@ -1,14 +1,13 @@
 """The wire's chat-completions request becomes a TextRequest. Owns every check that takes more than one field, the
 model's names or the settings."""
 
-import re
-import reprlib
+import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import ValidationError
 
 from server.chat_completions.contract import check_results, declared_tools, output_contract, reasoning_wanted
+from server.chat_completions.mistakes import explain
 from server.chat_completions.schema import (
     AssistantMessage,
     ChatCompletionRequest,
@@ -25,7 +24,7 @@ from server.sampling import SamplingOverrides
 from server.served_model import ServedModel
 from server.settings import Settings
 
-PATH_LENGTH = 200
+SMALL_BODY = 256 * 1024  # bytes that are parsed on the event loop; more goes to a thread
 
 
 def parse_request(body: bytes, settings: Settings) -> ChatCompletionRequest:
@@ -33,7 +32,14 @@ def parse_request(body: bytes, settings: Settings) -> ChatCompletionRequest:
     try:
         return ChatCompletionRequest.model_validate_json(body, context={"max_messages": settings.max_messages})
     except ValidationError as error:
-        raise _explain(error) from None
+        raise explain(error) from None
+
+
+async def parse_body(body: bytes, settings: Settings) -> ChatCompletionRequest:
+    """`parse_request`, in a thread if it takes long."""
+    if len(body) <= SMALL_BODY:
+        return parse_request(body, settings)
+    return await asyncio.to_thread(parse_request, body, settings)
 
 
 def text_request(wire: ChatCompletionRequest, id: str, model: ServedModel, settings: Settings) -> TextRequest:
@@ -120,32 +126,3 @@ def _text(content: str | Sequence[TextPart | RefusalPart] | None) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     return "".join(part.text if isinstance(part, TextPart) else part.refusal for part in content)
-
-
-def _explain(error: ValidationError) -> InvalidRequest:
-    """One sentence on the first mistake, with the path as a client would write it: messages[0].content."""
-    first: dict[str, Any] = dict(error.errors(include_url=False)[0])
-    kind, message = first["type"], first["msg"].removeprefix("Value error, ")
-    param = _path(first["loc"])
-    if kind == "json_invalid":
-        return InvalidRequest(f"The body is not JSON that can be read: {first['ctx']['error']}.", code="invalid_json")
-    if param is None:
-        return InvalidRequest("The body must be a JSON object.", code="invalid_type")
-    if kind == "extra_forbidden":
-        return InvalidRequest(f"There is no parameter {param!r}.", param=param, code="unknown_parameter")
-    if kind == "missing":
-        return InvalidRequest(f"The parameter {param!r} is missing.", param=param, code="missing_required_parameter")
-    if kind == "refused":
-        return InvalidRequest(f"{message}.", param=param, code="unsupported_parameter")
-    return InvalidRequest(f"{param}: {message}, but got {reprlib.repr(first['input'])}.", param=param)
-
-
-def _path(loc: Sequence[int | str]) -> str | None:
-    """messages[0].content; the tags of unions (in angle brackets) are ours, not the client's."""
-    path = ""
-    for step in loc:
-        if isinstance(step, int):
-            path += f"[{step}]"
-        elif step != "[key]" and not re.fullmatch(r"<\w+>", step):
-            path += f".{step}" if path else step
-    return path[:PATH_LENGTH] or None

@@ -2,43 +2,38 @@
 
 import hashlib
 import secrets
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from engine import Ready
-from server.chat_completions.adapter import parse_request, text_request
+from server.admission import BodyRoom
+from server.chat_completions.adapter import parse_body, text_request
 from server.chat_completions.answer import Answer
-from server.chat_completions.schema import ChatCompletionRequest
+from server.chat_completions.openapi import OPERATION
 from server.generation import Generation, Generator
 from server.http import EventStream, read_body, report, request_id, unless_disconnected
 from server.served_model import ServedModel
 from server.settings import Settings
 
-BODY = {"$ref": "#/components/schemas/ChatCompletionRequest"}
 
-
-def schemas() -> dict[str, Any]:
-    """The request's JSON Schemas for the OpenAPI document: the route reads the body itself (with its limits)."""
-    whole = ChatCompletionRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-    parts: dict[str, Any] = whole.pop("$defs")
-    return {**parts, "ChatCompletionRequest": whole}
-
-
-def router(settings: Settings, model: ServedModel, generator: Generator) -> APIRouter:
+def router(settings: Settings, model: ServedModel, generator: Generator, room: BodyRoom) -> APIRouter:
     """The route, for one application."""
     routes = APIRouter()
 
     @routes.post(
         "/v1/chat/completions",
         summary="Answer a conversation",
-        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": BODY}}}},
+        openapi_extra=OPERATION,
     )
     async def create_chat_completion(request: Request) -> Response:
-        wire = parse_request(await read_body(request, settings.max_body_bytes), settings)
-        asked = text_request(wire, "chatcmpl-" + secrets.token_hex(12), model, settings)
-        generation = await generator.begin(asked)
+        with room.share() as share:
+            body = await read_body(request, settings.max_body_bytes, share)
+            wire = await parse_body(body, settings)
+            asked = text_request(wire, "chatcmpl-" + secrets.token_hex(12), model, settings)
+            generation = await generator.begin(replace(asked, size=len(body)))
+        del body
         answer = Answer(
             id=asked.id,
             model=wire.model,
@@ -51,10 +46,10 @@ def router(settings: Settings, model: ServedModel, generator: Generator) -> APIR
         if wire.stream:
             return await _stream(request, generation, answer, settings.keep_alive_seconds)
         try:
-            body = await unless_disconnected(request, answer.whole(generation))
+            whole = await unless_disconnected(request, answer.whole(generation))
         finally:
             await generation.aclose()
-        return Response(body, media_type="application/json")
+        return Response(whole, media_type="application/json")
 
     return routes
 

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from server.chat_completions.bounds import check_bounds
 from server.chat_completions.fields import REFUSED
 from server.chat_completions.tools_schema import (
     MAX_TOOLS,
@@ -63,21 +64,23 @@ def _role(value: Any) -> str | None:
 
 
 _not_content = Discriminator(
-    _content_kind, custom_error_type="content", custom_error_message="Content must be a string or a list of parts"
+    _content_kind, custom_error_type="content", custom_error_message="must be a string or a list of parts"
 )
 TextContent = Annotated[
-    Annotated[str, Tag("<text>")] | Annotated[list[TextPart], Field(min_length=1), Tag("<parts>")], _not_content
+    Annotated[str, Tag("<text>")] | Annotated[list[TextPart], Field(fail_fast=True, min_length=1), Tag("<parts>")],
+    _not_content,
 ]
 AssistantPart = Annotated[
     Annotated[TextPart, Tag("<text>")] | Annotated[RefusalPart, Tag("<refusal>")],
     Discriminator(
         _part_kind,
         custom_error_type="part",
-        custom_error_message="An assistant's content parts have the type 'text' or 'refusal'",
+        custom_error_message="must be an object whose type is text or refusal",
     ),
 ]
 AssistantContent = Annotated[
-    Annotated[str, Tag("<text>")] | Annotated[list[AssistantPart], Field(min_length=1), Tag("<parts>")], _not_content
+    Annotated[str, Tag("<text>")] | Annotated[list[AssistantPart], Field(fail_fast=True, min_length=1), Tag("<parts>")],
+    _not_content,
 ]
 
 
@@ -127,7 +130,7 @@ class AssistantMessage(Wire):
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[ToolCalled] | None = None
+    tool_calls: Annotated[list[ToolCalled], Field(fail_fast=True)] | None = None
     annotations: Annotated[list[Any], Field(max_length=0)] | None = None
     audio: None = None
     function_call: None = None
@@ -135,7 +138,7 @@ class AssistantMessage(Wire):
     @model_validator(mode="after")
     def _says_something(self) -> "AssistantMessage":
         if self.content is None and self.refusal is None and not self.tool_calls:
-            raise PydanticCustomError("empty", "An assistant message needs content, a refusal or tool_calls")
+            raise PydanticCustomError("empty", "an assistant message needs content, a refusal or tool_calls")
         if None not in (self.reasoning, self.reasoning_content) and self.reasoning != self.reasoning_content:
             raise PydanticCustomError("reasoning", "reasoning and reasoning_content differ; give one of them")
         return self
@@ -157,7 +160,9 @@ ChatMessage = Annotated[
     | Annotated[AssistantMessage, Tag("<assistant>")]
     | Annotated[ToolMessage, Tag("<tool>")],
     Discriminator(
-        _role, custom_error_type="role", custom_error_message=f"A message is an object whose role is one of {ROLES}"
+        _role,
+        custom_error_type="role",
+        custom_error_message="a message is an object whose role is one of " + ", ".join(ROLES),
     ),
 ]
 StopString = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
@@ -171,13 +176,13 @@ class StreamOptions(Wire):
 class ChatCompletionRequest(Wire):
     """Body of POST /v1/chat/completions."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(fail_fast=True, min_length=1)]
     model: str
 
     max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     logit_bias: (
@@ -191,9 +196,9 @@ class ChatCompletionRequest(Wire):
     stop: (
         Annotated[
             Annotated[StopString, Tag("<text>")]
-            | Annotated[list[StopString], Field(max_length=MAX_STOPS), Tag("<parts>")],
+            | Annotated[list[StopString], Field(fail_fast=True, max_length=MAX_STOPS), Tag("<parts>")],
             Discriminator(
-                _content_kind, custom_error_type="stop", custom_error_message="stop must be a string or a list of them"
+                _content_kind, custom_error_type="stop", custom_error_message="must be a string or a list of strings"
             ),
         ]
         | None
@@ -217,10 +222,10 @@ class ChatCompletionRequest(Wire):
     guided_grammar: GuidedText | None = None
     top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=10)] | None = None
     min_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     ignore_eos: bool | None = None
-    stop_token_ids: Annotated[list[int], Field(max_length=64)] | None = None
+    stop_token_ids: Annotated[list[int], Field(fail_fast=True, max_length=64)] | None = None
     include_stop_str_in_output: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
@@ -257,16 +262,11 @@ class ChatCompletionRequest(Wire):
         assert info.field_name is not None
         why, neutral = REFUSED[info.field_name]
         if value is not None and not any(type(value) is type(one) and value == one for one in neutral):
-            raise PydanticCustomError("refused", "{why}", {"why": f"'{info.field_name}' is not supported: {why}"})
+            raise PydanticCustomError("refused", "{why}", {"why": f"{info.field_name} is not supported: {why}"})
         return value
 
-    @field_validator("messages", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _count_messages(cls, value: Any, info: ValidationInfo) -> Any:
-        """Before they are looked at one by one."""
-        limit = info.context["max_messages"] if info.context else None
-        if limit is not None and isinstance(value, list) and len(value) > limit:
-            raise PydanticCustomError(
-                "messages", "{count} messages are more than {limit}", {"count": len(value), "limit": limit}
-            )
+    def _bounded(cls, value: Any, info: ValidationInfo) -> Any:
+        check_bounds(value, info.context["max_messages"] if info.context else None)
         return value

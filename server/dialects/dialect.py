@@ -1,15 +1,15 @@
 """What the server asks of a model family: to write its prompts, to say what its output must match and to read it.
 Nothing outside `server/dialects` knows which family is at work."""
 
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 from engine import Grammar
 from server.conversation import Conversation, OutputContract
 from server.events import Delta
-from server.text.template import TemplateError
+from server.text.template import TemplateArgumentError, TemplateError
 
-__all__ = ["ContractError", "Dialect", "OutputParser", "Reasoning", "TemplateError"]
+__all__ = ["ContractError", "Dialect", "OutputParser", "Reasoning", "TemplateArgumentError", "TemplateError"]
 
 Reasoning = Literal["never", "always", "optional"]
 
@@ -54,6 +54,16 @@ class Dialect(Protocol):
     @property
     def reasoning(self) -> Reasoning:
         """Whether this model thinks before it answers, and whether that can be switched."""
+        ...
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether the checkpoint has a chat template; without one `render` refuses everything."""
+        ...
+
+    def check_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Raises TemplateArgumentError, with a text for the client, for one that would have no effect or that
+        requests may not set."""
         ...
 
     def render(self, conversation: Conversation) -> list[int]:

@@ -1,13 +1,13 @@
 """The dialect of checkpoints that no other file speaks for: their own chat template in, plain text out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine import Grammar
 from server.conversation import Conversation, Message, OutputContract, Tool, ToolCall
 from server.dialects import lark
-from server.dialects.dialect import OutputParser, Reasoning, TemplateError
+from server.dialects.dialect import OutputParser, Reasoning, TemplateArgumentError, TemplateError
 from server.events import Delta, TextDelta
 from server.text.detokenizer import Detokenizer
 from server.text.template import ChatTemplate
@@ -33,6 +33,10 @@ class GenericDialect:
         self._knows_developer = template is not None and "developer" in template.source
         self._wants_objects = template is not None and _wants_objects(template)
 
+    @property
+    def takes_messages(self) -> bool:
+        return self._template is not None
+
     def render(self, conversation: Conversation) -> list[int]:
         if self._template is None:
             raise TemplateError(_BASE_MODEL)
@@ -47,17 +51,31 @@ class GenericDialect:
         return TextParser(self._tokenizer)
 
     def template_variables(self, conversation: Conversation) -> dict[str, Any]:
-        """The variables of Hugging Face's `apply_chat_template`. Raises TemplateError if the request's template
-        arguments would replace one of them."""
+        """The variables of Hugging Face's `apply_chat_template`. Raises TemplateArgumentError if the request's
+        template arguments would replace one of them."""
         taken = sorted(_OWN_VARIABLES & conversation.template_arguments.keys())
         if taken:
-            raise TemplateError(f"the chat template's variable {taken[0]!r} cannot be set by a request")
+            raise TemplateArgumentError(f"the chat template's variable {taken[0]!r} cannot be set by a request")
         return {
             **conversation.template_arguments,
             "messages": [self.message_variables(message) for message in conversation.messages],
             "tools": [self.tool_variables(tool) for tool in conversation.tools] or None,
             "add_generation_prompt": conversation.add_generation_prompt,
         }
+
+    def known_arguments(self) -> frozenset[str]:
+        """The template arguments that a request may give. A family may add arguments of its own."""
+        return frozenset() if self._template is None else self._template.variables - _OWN_VARIABLES
+
+    def check_arguments(self, arguments: Mapping[str, Any]) -> None:
+        known = self.known_arguments()
+        for name in arguments:
+            if name not in known:
+                few = "it takes " + ", ".join(sorted(known)) if known else "it takes none"
+                raise TemplateArgumentError(
+                    f"chat_template_kwargs: {name[:40]!r} is no variable that this model's chat template takes from "
+                    f"requests; {few}."
+                )
 
     def message_variables(self, message: Message) -> dict[str, Any]:
         """One message as templates know it; what it does not have is absent, for templates ask `is defined`."""

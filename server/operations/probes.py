@@ -44,7 +44,10 @@ def router(engine: Engine, metrics: Metrics) -> APIRouter:
         return Response(metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     def health_of_engine() -> Response:
-        return _state(engine.status.state, engine.status.detail, engine.status.progress)
+        status = engine.status
+        # Everyone can read this. Why an engine failed may name files: that is for the log.
+        detail = "the server's log says why" if status.state == "failed" else status.detail
+        return _state(status.state, detail, status.progress)
 
     return routes
 

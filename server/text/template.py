@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import jinja2.meta
 
 from engine import ConfigError
 from server.text.checkpoint_json import read_optional_json_object
@@ -27,6 +28,10 @@ _SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_toke
 
 class TemplateError(ValueError):
     """The template refused the conversation, or there is none. The text is for the client."""
+
+
+class TemplateArgumentError(TemplateError):
+    """The request sets a variable that the template does not take. The text is for the client."""
 
 
 class ChatTemplate:
@@ -55,6 +60,8 @@ class ChatTemplate:
         try:
             self._plain = environment.from_string(source)
             tree = environment.parse(source)
+            # The variables that the template reads and a caller may set.
+            self.variables = frozenset(jinja2.meta.find_undeclared_variables(tree) - self._reserved)
             MarkLiterals(self._marks).visit(tree)
             self._marked = environment.from_string(tree)
         except (jinja2.TemplateError, RecursionError, ValueError) as error:
@@ -66,7 +73,7 @@ class ChatTemplate:
         dicts). Raises TemplateError if the template refuses them, fails on them, or does not come to an end."""
         for name in variables:
             if name in self._reserved:
-                raise TemplateError(f"the chat template's variable {name!r} cannot be set by a request")
+                raise TemplateArgumentError(f"the chat template's variable {name[:40]!r} cannot be set by a request")
         return self._marks.split(self._run(self._marked, {**variables, **self._marked_tokens}))
 
     def encode(self, pieces: Pieces) -> list[int]:

@@ -54,3 +54,12 @@ def test_other_folders_are_not_random(tmp_path: Path) -> None:
 def test_importing_the_package_does_not_import_torch() -> None:
     code = "import sys, demo; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout == "False\n"
+
+
+def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    (here / "demo").mkdir(parents=True)
+    for name in ("json.py", "demo/__init__.py"):
+        (here / name).write_text("raise SystemExit('imported from the current folder')")
+    monkeypatch.chdir(here)
+    assert (demo.default_checkpoint(tmp_path / "cache") / "config.json").is_file()

@@ -1,6 +1,7 @@
 """EngineClient with a real engine process: tokens come, cancelling frees, death and stalls are seen and mended."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from engine import ConfigError, EngineClient, EngineConfig, EngineUnavailable, GenerateRequest, RequestRefused
 from engine.messages import SamplingParams
+from engine.supervisor import EngineProcess
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +24,7 @@ def make_config(folder: Path, **changes: object) -> EngineConfig:
 
 def make_request(name: str, max_tokens: int = 5, prompt: int = 10, **sampling: object) -> GenerateRequest:
     params = SamplingParams(max_tokens=max_tokens, **sampling)  # type: ignore[arg-type]
-    return GenerateRequest(name, list(range(prompt)), params, time.monotonic())
+    return GenerateRequest(name, [token % 4000 for token in range(prompt)], params, time.monotonic())
 
 
 async def collect(client: EngineClient, request: GenerateRequest) -> tuple[list[int], str | None]:
@@ -42,7 +44,8 @@ async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 @pytest.fixture
-async def client(tiny_checkpoint: Path) -> AsyncIterator[EngineClient]:
+async def client(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EngineClient]:
+    monkeypatch.setattr("engine.client.RESTART_DELAYS", (0.0, 0.1, 0.1, 0.1, 0.1))
     client = EngineClient(make_config(tiny_checkpoint), stall_seconds=1.0)
     await client.start()
     await client.wait_ready()
@@ -72,13 +75,26 @@ async def test_the_whole_life_of_an_engine(client: EngineClient) -> None:
     assert refused.value.code == "context_length_exceeded"
     assert len((await long_one)[0]) == 200
 
-    # closing the iterator frees the request's blocks
+    # closing the iterator frees the request's blocks, and nothing else has to happen for it to be seen
     stream = client.generate(make_request("e", max_tokens=1900))
     await anext(stream)
     assert client.stats.blocks_held > 0
     await stream.aclose()
-    await collect(client, make_request("f"))
-    assert client.stats.blocks_held == 0
+    await until(lambda: client.stats.blocks_held == 0 and client.stats.running == 0, 2)
+
+    # signals that reach the whole process group are the server's affair
+    assert client.pid is not None
+    os.kill(client.pid, signal.SIGTERM)
+    os.kill(client.pid, signal.SIGINT)
+    assert await collect(client, make_request("f", prompt=100, temperature=0.0)) == first
+
+    # one that reads slowly is not taken for a stuck engine
+    slow = client.generate(make_request("s", max_tokens=50))
+    await anext(slow)
+    await asyncio.sleep(3)
+    assert client.status.state == "ready"
+    assert len([output async for output in slow]) == 1  # the rest, merged
+    assert client.restarts == 0
 
     # a stuck engine is seen; a dead one is started again
     pid = client.pid
@@ -93,6 +109,14 @@ async def test_the_whole_life_of_an_engine(client: EngineClient) -> None:
         await stuck
     await until(lambda: client.status.state == "ready")
     assert client.restarts == 1
+
+    # so is one that is stuck while nobody asks for anything
+    pid = client.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    await until(lambda: client.status.state == "stalled", 5)
+    await until(lambda: client.status.state == "ready")
+    assert client.restarts == 2
     assert await collect(client, make_request("i", prompt=100, temperature=0.0)) == first
 
     # death in the middle of a stream
@@ -103,6 +127,7 @@ async def test_the_whole_life_of_an_engine(client: EngineClient) -> None:
     with pytest.raises(EngineUnavailable, match="ended with status -9"):
         async for _ in stream:
             pass
+    assert client.stats.running == 0
     with pytest.raises(EngineUnavailable):
         await collect(client, make_request("k"))
     await until(lambda: client.status.state == "ready")
@@ -117,6 +142,55 @@ async def test_an_engine_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert client.status.state == "failed"
     with pytest.raises(EngineUnavailable):
         await collect(client, make_request("a"))
+    await client.stop()
+
+
+async def test_requests_around_a_death_leave_nothing_behind(client: EngineClient) -> None:
+    assert client.pid is not None
+    os.kill(client.pid, signal.SIGKILL)
+    for index in range(200):  # from before anybody noticed until the engine is back
+        with contextlib.suppress(EngineUnavailable):
+            await collect(client, make_request(f"r{index}"))
+        if client.restarts and client.status.state == "ready":
+            break
+        await asyncio.sleep(0.05)
+    assert len((await collect(client, make_request("after")))[0]) == 5
+    await asyncio.sleep(3)
+    assert client.status.state == "ready"
+    assert client.restarts == 1
+    assert client._channels == {}
+
+
+async def test_restarts_that_fail_are_tried_again_and_then_given_up(
+    client: EngineClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("engine.client.RESTART_DELAYS", (0.0, 0.0, 0.0))
+    spawn, attempts = EngineProcess.spawn, []
+
+    async def fail(config: EngineConfig, *arguments: object) -> EngineProcess:
+        attempts.append(config)
+        if len(attempts) == 1:
+            raise OSError("no process left")
+        return await spawn(make_config(tmp_path / "gone"), *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(EngineProcess, "spawn", fail)
+    assert client.pid is not None
+    os.kill(client.pid, signal.SIGKILL)
+    await asyncio.wait_for(client.wait_given_up(), 30)
+    assert len(attempts) == 2
+    assert client.status.state == "failed"
+    assert "3 attempts" in client.status.detail
+
+
+async def test_the_engine_imports_nothing_from_the_current_folder(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("json.py", "engine.py", "torch.py"):
+        (tmp_path / name).write_text("raise SystemExit('hijacked')")
+    monkeypatch.chdir(tmp_path)
+    client = EngineClient(make_config(tiny_checkpoint))
+    await client.start()
+    await client.wait_ready()
     await client.stop()
 
 

@@ -2,7 +2,7 @@
 
     python dummy_server.py [drain_seconds]      prints the bound port on its first line
 
-GET /stream/N sends a line every 50 ms, N lines; GET /cut does so until the engine stops; other paths answer "ok",
+GET /stream/N sends a line every 50 ms, N lines; GET /give-up gives the engine up; other paths answer "ok",
 and all answer 503 once `app.state.draining` is set.
 """
 
@@ -31,10 +31,11 @@ READY = Ready(
     notes=["the engine's note"],
 )
 stopped = asyncio.Event()
+given_up = asyncio.Event()
 
 
 class DummyEngine:
-    status = SimpleNamespace(state="ready", detail="", progress=1.0)
+    status = SimpleNamespace(state="ready", detail="it keeps dying", progress=1.0)
 
     def __init__(self, config: Any, *, stall_seconds: float) -> None:
         pass
@@ -51,6 +52,10 @@ class DummyEngine:
         if "--hang" in sys.argv:
             await asyncio.Event().wait()
         return READY
+
+    async def wait_given_up(self) -> None:
+        await given_up.wait()
+        stopped.set()  # as the real one: what runs is ended when the engine dies
 
     async def stop(self) -> None:
         stopped.set()
@@ -72,6 +77,10 @@ def create_app(settings: Any, engine: Any, model: Any) -> FastAPI:
 
         return StreamingResponse(body())
 
+    @app.get("/give-up")
+    async def give_up() -> None:
+        given_up.set()
+
     @app.get("/state")
     async def state() -> Response:
         return Response("no newcomers", 503, {"retry-after": "5"}) if app.state.draining else Response("ok")
@@ -80,9 +89,10 @@ def create_app(settings: Any, engine: Any, model: Any) -> FastAPI:
 
 
 def main() -> int:
+    model = SimpleNamespace(dialect=SimpleNamespace(takes_messages="--base" not in sys.argv))
     server.serve.EngineClient = DummyEngine  # type: ignore[assignment, misc]
     server.serve.create_app = create_app
-    server.serve.ServedModel = SimpleNamespace(load=lambda folder, names: None)  # type: ignore[assignment, misc]
+    server.serve.ServedModel = SimpleNamespace(load=lambda folder, names: model)  # type: ignore[assignment, misc]
     server.serve.find_model = lambda settings, console: (Path("."), ("dummy",))
     drain_seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
     try:

@@ -1,5 +1,6 @@
 """The command line as a person meets it."""
 
+import contextlib
 import importlib.metadata
 import re
 import subprocess
@@ -7,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import server.serve
 from engine import ConfigError
+from server.banner import curl_line
 from server.cli import app
 from server.settings import OPTIONS, Settings, markdown_table
 
@@ -117,15 +120,80 @@ def test_a_model_that_is_no_folder_is_one_line(folder: str) -> None:
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     with server.serve.bind("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
+        (tmp_path / "config.json").write_text("{}")
         result = run("serve", str(tmp_path), "--port", str(port))
     assert result.exit_code == 1
     assert result.stderr == f"abruzzi: port {port} on 127.0.0.1 is in use; choose another with --port\n"
 
 
 def test_a_host_that_is_not_ours_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
     result = run("serve", str(tmp_path), "--host", "192.0.2.1", "--port", "0")
     assert result.exit_code == 1
-    assert "192.0.2.1" in result.stderr
+    assert result.stderr == (
+        "abruzzi: cannot listen on 192.0.2.1 port 0: Cannot assign requested address; see --host and --port\n"
+    )
+
+
+def test_the_model_folder_is_looked_at_before_the_port(tmp_path: Path) -> None:
+    with server.serve.bind("127.0.0.1", 0) as taken:
+        result = run("serve", str(tmp_path), "--port", str(taken.getsockname()[1]))
+    assert result.exit_code == 1
+    assert result.stderr == f"abruzzi: the folder {tmp_path} has no config.json; --model takes a checkpoint folder\n"
+
+
+def test_a_name_given_twice_is_served_once(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    settings = Settings(model=str(tmp_path), served_model_name=("a", "b", "a"))
+    assert server.serve.find_model(settings, Console())[1] == ("a", "b")
+
+
+def test_an_existing_default_model_is_not_said_to_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made: list[Path] = []
+    monkeypatch.setattr("demo.default._make", lambda folder: made.append(folder) or folder.mkdir())
+    console = Console(record=True, force_terminal=True)
+    said: list[str] = []
+    monkeypatch.setattr(console, "status", lambda text: said.append(text) or contextlib.nullcontext())
+    for _ in range(2):
+        server.serve.find_model(Settings(), console)
+    assert (len(made), len(said)) == (1, 1)
+
+
+def test_the_curl_line_works_with_one_key_or_several() -> None:
+    line = curl_line("http://127.0.0.1:1", "m", keys=True)
+    assert line.startswith("# ABRUZZI_API_KEY must hold")
+    for held in ("one", "one,two"):
+        shown = subprocess.run(
+            ["sh", "-c", 'curl() { printf "%s\\n" "$@"; }\n' + line],
+            env={"ABRUZZI_API_KEY": held},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "Authorization: Bearer one\n" in shown.stdout
+
+
+def test_the_help_shows_no_python_types_and_breaks_no_sentence() -> None:
+    for command in ((), ("serve",), ("chat",), ("bench",)):
+        text = run(*command, "--help").output
+        assert not re.search(r"<(str|bool|int|float|path|list)", text), command
+    assert "key of the TOML file (max_running = 64)" in run("serve", "--help").output
+    assert "so that the prefix cache does not help" in run("bench", "--help").output
+
+
+def test_a_url_without_a_scheme_is_taken_as_http() -> None:
+    result = run("bench", "--base-url", "127.0.0.1:9")
+    assert result.exit_code == 1
+    assert "no server answers at http://127.0.0.1:9" in result.stderr
+
+
+@pytest.mark.parametrize("variable", ["ABRUZZI_API_KEY"])
+def test_a_key_list_without_a_key_is_exit_code_2(served: list[Settings], variable: str) -> None:
+    result = run("serve", environment={variable: ","})
+    assert result.exit_code == 2
+    assert result.stderr == f"abruzzi: {variable} holds no key; the server would be open to everyone\n"
+    assert not served
 
 
 def test_no_log_level_shows_what_people_are_answered() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -13,6 +13,8 @@ from support.fake_engine import FakeEngine
 from support.served import HandCall, Served, chat
 
 from engine import EngineUnavailable, StepFailed
+from server.admission import Admission
+from server.generation import Generation
 from server.http import LINGER_BYTES
 
 pytestmark = pytest.mark.anyio
@@ -184,8 +186,114 @@ async def test_a_fault_of_ours_midway_leaks_nothing(served: Served) -> None:
     answer = await served.post(stream=True)
     assert answer.status_code == 200
     assert "0x7f" not in answer.text
-    assert '"code":"internal_error"' in answer.text
+    assert '"code":"engine_error"' in answer.text
     assert answer.text.endswith("data: [DONE]\n\n")
+
+
+async def test_a_step_that_failed_is_500_with_a_code_of_its_own(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    served.engine.script = lambda request: [StepFailed("out of memory in /a/path")]
+    for stream in (False, True):
+        answer = await served.post(stream=stream)
+        assert answer.status_code == 500
+        error = answer.json()["error"]
+        assert (error["type"], error["code"]) == ("server_error", "engine_error")
+        assert "could not compute" in error["message"]
+        assert "/a/path" not in answer.text
+    assert "/a/path" in caplog.text
+
+
+async def test_an_upload_that_breaks_off_is_no_error_of_ours(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": [], "query_string": b""}
+    await served.app(scope, receive, send)
+    assert sent[0]["status"] == 499
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/models", "/v1/models/alias", "/metrics", "/openapi.json", "/nothing"])
+async def test_head_is_get_without_the_body(served: Served, path: str) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "HEAD", "path": path, "headers": [], "query_string": b"", "root_path": ""}
+    await served.app(scope, receive, send)
+    async with served.client() as client:
+        answer = await client.get(path)
+    assert sent[0]["status"] == answer.status_code
+    assert dict(sent[0]["headers"])[b"content-type"].decode() == answer.headers["content-type"]
+    assert b"".join(message.get("body", b"") for message in sent) == b""
+    page = (await served.client().get("/metrics")).text
+    assert 'method="HEAD"' in page
+
+
+@pytest.mark.parametrize(("encoding", "status"), [("gzip", 415), ("GZIP, br", 415), ("identity", 200), ("", 200)])
+async def test_encoded_bodies_are_refused(served: Served, encoding: str, status: int) -> None:
+    async with served.client(headers={"content-encoding": encoding}) as client:
+        answer = await client.post("/v1/chat/completions", json=chat())
+    assert answer.status_code == status
+    if status == 415:
+        assert answer.json()["error"]["code"] == "unsupported_encoding"
+
+
+async def test_bodies_in_flight_are_bounded_and_small_ones_get_through(
+    serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.admission.LARGE_BODIES", 2)
+    monkeypatch.setattr("server.admission.FREE_BYTES", 200)
+    served = serve(max_body_bytes=1000)
+    gate = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b" " * 900
+        await gate.wait()
+        yield b" " * 50
+
+    async with served.client() as client:
+        uploads = [asyncio.ensure_future(client.post("/v1/chat/completions", content=slow())) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        large = chat(user="x" * 800)
+        assert len(json.dumps(large)) < 1000
+        refused = await client.post("/v1/chat/completions", json=large)
+        assert refused.status_code == 429
+        assert refused.json()["error"]["code"] == "queue_full"
+        assert int(refused.headers["retry-after"]) > 0
+        assert (await client.post("/v1/chat/completions", json=chat())).status_code == 200
+        gate.set()
+        assert [answer.status_code for answer in await asyncio.gather(*uploads)] == [400, 400]
+        assert (await client.post("/v1/chat/completions", json=large)).status_code == 200
+
+
+async def test_a_place_is_left_even_if_closing_fails(served: Served) -> None:
+    admission = Admission(1, 0)
+
+    async def events() -> AsyncGenerator[Any, None]:
+        try:
+            yield (0, None)
+        finally:
+            raise RuntimeError("closing failed")
+
+    ready = served.engine.ready
+    assert ready is not None
+    generation = Generation([events()], admission.enter(1), ready)
+    await anext(generation)
+    with pytest.raises(RuntimeError):
+        await generation.aclose()
+    assert admission.sequences == 0
 
 
 async def test_what_fails_before_the_first_token_has_a_status(served: Served) -> None:

@@ -105,6 +105,14 @@ async def test_the_engines_state_and_steps(served: Served) -> None:
         assert found["abruzzi_" + name] == pytest.approx(value), name
 
 
+async def test_a_report_without_a_step_counts_in_no_histogram(served: Served) -> None:
+    served.engine.report(StepReport([], EngineStats(running=1, batch_requests=0, batch_tokens=0, step_seconds=0.0)))
+    found = await read(served)
+    assert found["abruzzi_requests_running"] == 1
+    for name in ("batch_requests", "batch_tokens", "step_seconds"):
+        assert found[f"abruzzi_{name}_count"] == 0, name
+
+
 async def test_clients_cannot_make_labels(served: Served) -> None:
     async with served.client() as client:
         for number in range(20):

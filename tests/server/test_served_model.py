@@ -52,7 +52,7 @@ def test_sampling_defaults(file: dict[str, Any], defaults: SamplingDefaults) -> 
         {"temperature": -1},
         {"temperature": float("nan")},
         {"temperature": True},
-        {"top_p": 0},
+        {"top_p": -0.1},
         {"top_p": 2},
         {"top_k": 1.5},
         {"top_k": -1},

@@ -96,6 +96,8 @@ def test_lists_repeat_as_flags_and_are_comma_separated_in_the_environment() -> N
         ("kv_cache_memory", "12 parsecs"),
         ("kv_cache_memory", "0"),
         ("max_running", "0"),
+        ("threads", "0"),
+        ("threads", "1025"),
         ("max_running", "1.5"),
         ("drain_seconds", "nan"),
         ("drain_seconds", "-1"),
@@ -152,6 +154,18 @@ def test_a_file_that_is_absent_or_not_toml_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=name) as caught:
             load_settings({}, {}, tmp_path / name)
         assert "\n" not in str(caught.value)
+        assert str(caught.value).count(name) == 1
+
+
+@pytest.mark.parametrize("name", [known.name for known in OPTIONS if known.many])
+def test_a_list_without_an_item_is_refused(name: str, tmp_path: Path) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text(f"{name} = []\n")
+    what = "holds no key; the server would be open to everyone" if name == "api_key" else "holds no value"
+    with pytest.raises(ConfigError, match=f"{name} in .*server.toml {what}"):
+        load_settings({}, {}, config)
+    with pytest.raises(ConfigError, match=f"ABRUZZI_{name.upper()} {what}"):
+        load_settings({}, {f"ABRUZZI_{name.upper()}": " , "})
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """The end of the server: what SIGTERM does to a running stream, to newcomers and to the exit code."""
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -104,6 +106,55 @@ def test_a_second_signal_ends_it_at_once(start: type[Dummy]) -> None:
         wait_draining(url)
         dummy.process.send_signal(signal.SIGTERM)
         assert dummy.exit_code() == 128 + signal.SIGTERM
+    assert dummy.process.stderr is not None
+    assert "Traceback" not in dummy.process.stderr.read()
+
+
+def test_an_engine_that_is_given_up_ends_the_server_with_1(start: type[Dummy]) -> None:
+    dummy = start("3600")
+    url = dummy.wait_url()
+    with httpx.stream("GET", f"{url}/stream/100000", trust_env=False) as response:
+        lines = response.iter_lines()
+        next(lines)
+        httpx.get(f"{url}/give-up", trust_env=False)
+        assert list(lines)[-1] == "engine stopped"
+    assert dummy.exit_code() == 1
+    assert dummy.process.stderr is not None
+    errors = dummy.process.stderr.read()
+    assert "it keeps dying" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_checkpoint_without_a_template_is_told_and_gets_no_curl_line(start: type[Dummy]) -> None:
+    dummy = start("30", "--base")
+    assert dummy.process.stdout is not None
+    for line in dummy.process.stdout:
+        dummy.output += line
+        if "Ready on" in line:
+            break
+    assert "no chat template" in dummy.output
+    dummy.process.send_signal(signal.SIGTERM)
+    assert "curl" not in dummy.process.stdout.read()
+
+
+def test_a_head_without_end_is_cut(start: type[Dummy]) -> None:
+    host, port = start().wait_url().removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 10) as connection:
+        connection.sendall(b"GET /state HTTP/1.1\r\nhost: x\r\nx-long: ")
+        with contextlib.suppress(OSError):  # the server hangs up while we send
+            for _ in range(64):
+                connection.sendall(b"x" * 2**16)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            answer = connection.recv(100)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_heads_and_bodies_of_usual_sizes_pass(start: type[Dummy]) -> None:
+    with httpx.Client(base_url=start().wait_url(), trust_env=False) as client:
+        for _ in range(3):  # one connection: what was counted for one request is not the next one's
+            answer = client.request("GET", "/state", headers={"x-long": "x" * 40_000}, content=b"x" * 200_000)
+            assert answer.status_code == 200
 
 
 def test_an_idle_server_stops_with_0(start: type[Dummy]) -> None:

@@ -36,6 +36,7 @@ def make_core(loaded: Loaded, **changes: object) -> EngineCore:
         "max_running": 64,
         "max_batch_tokens": 512,
         "max_model_len": 512,
+        "vocab_size": loaded.model_config.vocab_size,
     }
     scheduler = Scheduler(SchedulerConfig(**values | changes))  # type: ignore[arg-type]
     return EngineCore(scheduler, loaded.new_runner(), loaded.new_compiler())

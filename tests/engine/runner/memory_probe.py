@@ -9,10 +9,13 @@ from pathlib import Path
 
 import torch
 
+from engine.messages import SamplingParams
 from engine.models.batch import DECODE_WORKSPACE_TOKENS, DecodeGroup, ForwardBatch, PrefillChunk
 from engine.models.config import ModelConfig
 from engine.models.registry import build_model
 from engine.runner.kv_store import KVStore
+from engine.runner.sampler import Sampler
+from engine.scheduling.plan import NewRow
 from tests.support.configs import small_config
 
 BLOCK = 16
@@ -39,6 +42,16 @@ def decode(rows: int, context: int) -> ForwardBatch:
     return ForwardBatch(torch.arange(rows), lens - 1, table[:, -1] * BLOCK, (group,), (), torch.arange(rows))
 
 
+def sample(logits: torch.Tensor) -> None:
+    """Draws with everything that takes memory."""
+    rows, vocabulary = logits.shape
+    sampler = Sampler(rows, vocabulary, logits.device)
+    params = SamplingParams(max_tokens=1, top_p=0.95, frequency_penalty=0.5, repetition_penalty=1.1, logprobs=20)
+    for row in range(rows):
+        sampler.add_row(NewRow(row, params, (1, 2, 3), 1))
+    sampler.sample(logits, range(rows))
+
+
 def measure(config: ModelConfig, tokens: int, rows: int, dtype: torch.dtype) -> dict[str, int]:
     torch.set_num_threads(1)
     model = build_model(config, dtype)
@@ -55,7 +68,8 @@ def measure(config: ModelConfig, tokens: int, rows: int, dtype: torch.dtype) -> 
         before = status("VmRSS")
         model(prefill(tokens, context), kv)
         after_prefill = status("VmHWM") - before
-        model(decode(rows, context), kv)
+        logits = model(decode(rows, context), kv)
+        sample(logits.fill_(1.0))  # flat: no filter ends within the first candidates
         growth = status("VmHWM") - before
     weights = sum(parameter.nbytes for parameter in model.parameters())
     return {"prefill": after_prefill, "growth": growth, "weights": weights, "kv": kv.bytes}

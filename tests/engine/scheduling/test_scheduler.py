@@ -112,6 +112,7 @@ configs = st.builds(
     max_running=st.integers(1, 6),
     max_batch_tokens=st.integers(2, 40),
     max_model_len=st.integers(20, 80),
+    vocab_size=st.just(VOCABULARY),
     prefix_caching=st.booleans(),
 )
 
@@ -176,6 +177,7 @@ def run_all(scheduler: Scheduler, device: PlanChecker | None = None) -> list[tup
 
 def config(**changes: object) -> SchedulerConfig:
     values = {"blocks": 64, "block_size": 4, "max_running": 8, "max_batch_tokens": 16, "max_model_len": 200}
+    values["vocab_size"] = 1000
     return SchedulerConfig(**values | changes)  # type: ignore[arg-type]
 
 
@@ -266,7 +268,13 @@ def test_priority_goes_first_but_ages() -> None:
 
 @pytest.mark.parametrize(
     ("prompt", "max_tokens", "code"),
-    [([], 5, "invalid_prompt"), ([1] * 200, 5, "context_length_exceeded"), ([1] * 90, 20, "context_length_exceeded")],
+    [
+        ([], 5, "invalid_prompt"),
+        ([1, 1000], 5, "invalid_prompt"),
+        ([-1, 2], 5, "invalid_prompt"),
+        ([1] * 200, 5, "context_length_exceeded"),
+        ([1] * 90, 20, "context_length_exceeded"),
+    ],
 )
 def test_what_can_never_run_is_refused(prompt: list[int], max_tokens: int, code: str) -> None:
     scheduler = Scheduler(config(blocks=25))
@@ -341,3 +349,39 @@ def test_requests_with_forced_tokens_leave_the_others_their_turn() -> None:
     plan = scheduler.schedule(0.0)
     assert [len(planned.token_ids) for planned in plan.requests] == [13, 1, 1, 1]
     assert [planned.sample for planned in plan.requests] == [False, True, True, True]
+
+
+def test_many_that_wait_for_one_prefix_do_not_block_a_stranger() -> None:
+    scheduler = Scheduler(config(blocks=600, max_model_len=2000, max_batch_tokens=32))
+    scheduler.add(make_request("a first", list(range(900)), max_tokens=1))
+    device = PlanChecker(scheduler.config)
+    plan = scheduler.schedule(0.0)
+    scheduler.commit(plan, device.run(plan))
+    for index in range(100):
+        scheduler.add(make_request(f"b{index}", [*range(900), index], max_tokens=1))
+    scheduler.add(make_request("c stranger", [999, 998], max_tokens=1))
+    plan = scheduler.schedule(0.0)
+    assert "c stranger" in [output.id for output in scheduler.commit(plan, device.run(plan))]
+    assert scheduler.stats(plan, 0.0).waiting == 100
+    assert scheduler.cancel("b7")
+    ends = [output.id for _, outputs in run_all(scheduler, device) for output in outputs]
+    assert sorted(ends) == sorted(["a first", *(f"b{index}" for index in range(100) if index != 7)])
+
+
+def test_who_waits_for_a_prefix_goes_on_when_its_maker_is_cancelled() -> None:
+    scheduler = Scheduler(config(blocks=300))
+    for name in ("a", "b"):
+        scheduler.add(make_request(name, list(range(190)), max_tokens=1))
+    device = PlanChecker(scheduler.config)
+    plan = scheduler.schedule(0.0)
+    scheduler.commit(plan, device.run(plan))
+    assert scheduler.cancel("a")
+    assert [output.id for _, outputs in run_all(scheduler, device) for output in outputs] == ["b"]
+
+
+def test_cancelled_requests_do_not_pile_up_in_the_queue() -> None:
+    scheduler = Scheduler(config())
+    for index in range(1000):
+        scheduler.add(make_request(f"r{index}", [1, 2, 3]))
+        assert scheduler.cancel(f"r{index}")
+    assert len(scheduler._waiting._heap) <= 65

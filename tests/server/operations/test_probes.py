@@ -1,5 +1,7 @@
 """/live, /ready, /health and /version tell the truth."""
 
+from collections.abc import Callable
+
 import pytest
 from support.served import Served
 
@@ -18,7 +20,9 @@ async def test_engine_states(served: Served, state: str) -> None:
             content = answer.json()
             assert answer.status_code == (200 if state == "ready" else 503)
             assert content["status"] == state
-            assert content["detail"] == "reading shard 3 of 7"
+            shown = "the server's log says why" if state == "failed" else "reading shard 3 of 7"
+            assert content["detail"] == shown
+            assert ("reading shard" in answer.text) == (state != "failed")
             assert content["progress"] == 0.4
             if state != "ready":
                 assert set(content["error"]) == {"message", "type", "param", "code"}
@@ -56,3 +60,17 @@ async def test_openapi_has_the_request_and_resolves(served: Served) -> None:
 
     for reference in references(document):
         assert reference.removeprefix("#/components/schemas/") in schemas, reference
+
+
+async def test_openapi_tells_answers_errors_and_keys(serve: Callable[..., Served]) -> None:
+    async with serve(api_key=("k",)).client(headers={"Authorization": "Bearer k"}) as client:
+        document = (await client.get("/openapi.json")).json()
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    assert all("422" not in one["responses"] for path in document["paths"].values() for one in path.values())
+    chat = document["paths"]["/v1/chat/completions"]["post"]
+    assert set(chat["responses"]) == {"200", "400", "401", "404", "413", "415", "429", "500", "503"}
+    assert set(chat["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
+    assert "choices" in document["components"]["schemas"]["ChatCompletion"]["properties"]
+    assert document["components"]["securitySchemes"] == {"apiKey": {"type": "http", "scheme": "bearer"}}
+    assert chat["security"] == [{"apiKey": []}]
+    assert "security" not in document["paths"]["/health"]["get"]
