@@ -1,0 +1,152 @@
+"""Measures the demonstration model on conversations that no training example was made from.
+
+python -m demo.evaluate --base-url http://127.0.0.1:8000/v1     a running server
+python -m demo.evaluate --model FOLDER                          the engine in this process, no server
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from demo.training.answering import Answer, Answerer, InProcess, OverHttp
+from demo.training.chance import Chance
+from demo.training.conversation import Example
+from demo.training.scoring import bfcl_match, quotes, same_calls, same_names
+from demo.training.talk import talk_conversation
+from demo.training.tool_talk import SKILLS, tool_conversation
+from server.conversation import Conversation, Message, Tool
+
+SEED = 8611
+BFCL = ("simple_python", "multiple", "irrelevance")
+MARKS = ("<!-- figures -->", "<!-- end of figures -->")
+
+Scores = dict[str, list[bool]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A conversation up to an assistant's turn, and that turn as it should be."""
+
+    skill: str
+    conversation: Conversation
+    reference: Message
+    results: tuple[str, ...]  # of the tools called just before
+
+
+def main() -> None:
+    options = _options()
+    answerer: Answerer
+    if options.model is not None:
+        answerer = InProcess(options.model, options.threads)
+    else:
+        answerer = OverHttp(options.base_url, options.name)
+    scores = evaluate(answerer, options.examples)
+    if options.bfcl is not None:
+        scores |= {f"BFCL {name}": bfcl(answerer, options.bfcl / f"{name}.openai.jsonl") for name in BFCL}
+    print(table(scores))
+    if options.card is not None:
+        write_card(options.card, table(scores))
+
+
+def evaluate(answerer: Answerer, examples: int) -> Scores:
+    """Scores of every assistant's turn in `examples` held-out conversations of each kind of tool use, and as many
+    without tools."""
+    questions = [question for example in held_out(examples) for question in questions_of(example)]
+    answers = answerer.answer([question.conversation for question in questions])
+    scores: Scores = defaultdict(list)
+    for question, answer in zip(questions, answers, strict=True):
+        for name, right in score(question, answer):
+            scores[name].append(right)
+    return dict(scores)
+
+
+def held_out(examples: int) -> Iterator[Example]:
+    """Conversations from the held-out part, the same on every run."""
+    for number, skill in enumerate(SKILLS):
+        chance = Chance(SEED + number, "held_out")
+        yield from (tool_conversation(chance, skill=skill) for _ in range(examples))
+    chance = Chance(SEED - 1, "held_out")
+    yield from islice(iter(lambda: talk_conversation(chance, most_turns=1), None), 3 * examples)
+
+
+def questions_of(example: Example) -> Iterator[Question]:
+    """One question for each of the assistant's turns."""
+    messages = example.conversation.messages
+    for place, message in enumerate(messages):
+        if message.role == "assistant":
+            asked = replace(example.conversation, messages=messages[:place])
+            results: list[str] = []
+            while messages[place - 1 - len(results)].role == "tool":
+                results.append(messages[place - 1 - len(results)].content)
+            yield Question(example.skill, asked, message, tuple(results))
+
+
+def score(question: Question, answer: Answer) -> Iterator[tuple[str, bool]]:
+    """What this turn says about the model."""
+    reference, text = question.reference, answer.text.strip()
+    yield "ends its turn", answer.ended
+    if question.conversation.tools and not question.results:
+        yield "right tool, or rightly none", same_names(answer, reference)
+    if len(reference.tool_calls) == 1:
+        yield "single call, all arguments right", same_calls(answer, reference)
+    elif reference.tool_calls:
+        yield "parallel calls, all right", same_calls(answer, reference)
+    elif question.results:
+        yield "answer quotes the result", quotes(answer, list(question.results))
+    else:
+        yield f"{question.skill}: the expected answer", not answer.calls and text == reference.content
+
+
+def bfcl(answerer: Answerer, path: Path) -> list[bool]:
+    """A part of the Berkeley Function Calling Leaderboard; without a ground truth, no call is right."""
+    cases = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    answers = answerer.answer([_bfcl_conversation(case) for case in cases])
+    scores = []
+    for case, answer in zip(cases, answers, strict=True):
+        truth = case.get("ground_truth")
+        dotted = {name.replace(".", "_"): name for call in truth or () for name in call}
+        scores.append(bfcl_match(answer, truth, dotted) if truth else not answer.calls)
+    return scores
+
+
+def _bfcl_conversation(case: dict[str, Any]) -> Conversation:
+    functions = [tool["function"] for tool in case["tools"]]
+    tools = tuple(Tool(one["name"], one.get("description"), one.get("parameters")) for one in functions)
+    return Conversation(tuple(Message(one["role"], one["content"]) for one in case["messages"]), tools)
+
+
+def table(scores: Scores) -> str:
+    """A table in Markdown."""
+    rows = [
+        f"| {name} | {100 * sum(right) / len(right):.1f}% | {len(right)} |" for name, right in sorted(scores.items())
+    ]
+    return "\n".join(["| what | right | of |", "|---|---|---|", *rows])
+
+
+def write_card(path: Path, text: str) -> None:
+    """Puts `text` between the marks in the model card."""
+    before, _, rest = path.read_text("utf-8").partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    path.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", "utf-8")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo.evaluate", description=(__doc__ or "").splitlines()[0])
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--base-url", help="of a running server, /v1 included")
+    source.add_argument("--model", type=Path, help="folder of a checkpoint, run in this process")
+    parser.add_argument("--name", default="default", help="the model's name in requests to a server")
+    parser.add_argument("--examples", type=int, default=50, help="conversations of each kind")
+    parser.add_argument("--threads", type=int, help="CPU threads of the engine in this process")
+    parser.add_argument("--card", type=Path, help="model card to write the table to")
+    parser.add_argument("--bfcl", type=Path, help="folder with the parts of the Berkeley Function Calling Leaderboard")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Two ways to have a served checkpoint answer a conversation greedily: over HTTP, and in this process."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from engine import EngineConfig
+from engine.load import load
+from engine.messages import GenerateRequest, SamplingParams
+from server.conversation import Conversation, Message, Tool
+from server.dialects.registry import load_dialect
+from server.text.tokenizer import load_tokenizer
+
+MAX_TOKENS = 200
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said: text, calls as (name, arguments), and whether it ended by itself."""
+
+    text: str
+    calls: tuple[tuple[str, str], ...]
+    ended: bool
+
+
+class Answerer(Protocol):
+    """Answers conversations, each as if it were the only one."""
+
+    def answer(self, conversations: Sequence[Conversation]) -> list[Answer]: ...
+
+
+class InProcess:
+    """The engine without a server, prompts written by the server's dialect."""
+
+    def __init__(self, folder: Path, threads: int | None) -> None:
+        self._tokenizer = load_tokenizer(folder)
+        self._dialect = load_dialect(folder, self._tokenizer)
+        config = EngineConfig(model_path=str(folder), threads=threads, max_model_len=4096, kv_cache_memory=256 * 2**20)
+        self._core = load(config, lambda report: None).new_core()
+        self._controls = self._tokenizer.control_tokens
+
+    def answer(self, conversations: Sequence[Conversation]) -> list[Answer]:
+        stop = (self._controls["<|im_end|>"],)
+        sampling = SamplingParams(max_tokens=MAX_TOKENS, temperature=0.0, stop_token_ids=stop)
+        for index, conversation in enumerate(conversations):
+            prompt = self._dialect.render(conversation)
+            self._core.add(GenerateRequest(str(index), prompt, sampling, arrival=time.monotonic()))
+        tokens: list[list[int]] = [[] for _ in conversations]
+        ended = [False] * len(conversations)
+        while self._core.has_work:
+            for output in self._core.step().outputs:
+                if output.error is not None:
+                    raise RuntimeError(output.error[1])
+                tokens[int(output.id)] += output.token_ids
+                ended[int(output.id)] |= output.finish_reason == "stop"
+        return [self._parse(ids, end) for ids, end in zip(tokens, ended, strict=True)]
+
+    def _parse(self, ids: list[int], ended: bool) -> Answer:
+        """Text up to the first control token; then each call's id and arguments between theirs."""
+        begin, middle = self._controls["<|tool_call_begin|>"], self._controls["<|tool_call_argument_begin|>"]
+        parts: list[tuple[int, bytes]] = [(0, b"")]
+        for token in ids:
+            if self._tokenizer.is_control(token):
+                parts.append((token, b""))
+            else:
+                parts[-1] = (parts[-1][0], parts[-1][1] + self._tokenizer.token_bytes(token))
+        calls: list[tuple[str, str]] = []
+        for control, data in parts:
+            text = data.decode("utf-8", "replace").strip()
+            if control == begin:
+                calls.append((text.removeprefix("functions.").rpartition(":")[0], ""))
+            elif control == middle and calls:
+                calls[-1] = (calls[-1][0], text)
+        return Answer(parts[0][1].decode("utf-8", "replace"), tuple(calls), ended)
+
+
+class OverHttp:
+    """A running server's chat completions."""
+
+    def __init__(self, base_url: str, model: str) -> None:
+        self._client = httpx.Client(base_url=base_url, timeout=120)
+        self._model = model
+
+    def answer(self, conversations: Sequence[Conversation]) -> list[Answer]:
+        return [self._one(conversation) for conversation in conversations]
+
+    def _one(self, conversation: Conversation) -> Answer:
+        body: dict[str, Any] = {
+            "model": self._model,
+            "messages": [_wire_message(message) for message in conversation.messages],
+            "temperature": 0,
+            "max_tokens": MAX_TOKENS,
+        }
+        if conversation.tools:
+            body["tools"] = [_wire_tool(tool) for tool in conversation.tools]
+        response = self._client.post("chat/completions", json=body)
+        response.raise_for_status()
+        choice = response.json()["choices"][0]
+        functions = [call["function"] for call in choice["message"].get("tool_calls") or []]
+        calls = tuple((function["name"], function["arguments"]) for function in functions)
+        return Answer(choice["message"].get("content") or "", calls, choice["finish_reason"] != "length")
+
+
+def _wire_message(message: Message) -> dict[str, Any]:
+    wire: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.name is not None:
+        wire["name"] = message.name
+    if message.tool_call_id is not None:
+        wire["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        wire["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    return wire
+
+
+def _wire_tool(tool: Tool) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+    }

@@ -1,0 +1,97 @@
+"""Examples as batches of token ids, with what is to be learnt in them.
+
+    tokens_BS   <|im_user|> user ... <|im_assistant|> assistant <|im_middle|> None  of  my ... <|im_end|> PAD
+    from_P                                                          ^  predicts   ^   its next, a target
+
+Shapes: B texts, S tokens of a text, P places where a next token is learnt.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import torch
+from torch import Tensor
+
+from demo.tokenizer import PAD
+from demo.training.conversation import END, Example, Piece, pieces
+from server.text.tiktoken_tokenizer import TiktokenTokenizer
+
+POOL = 1024  # examples that are sorted by length together
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One example: its tokens, the places of learnt ones, and for each of these the assistant's turn it is in."""
+
+    skill: str
+    tokens: list[int]
+    learnt: list[int]
+    turns: list[int]
+    calls: list[bool]  # of each turn: whether it calls tools
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Encoded examples of like length."""
+
+    tokens_BS: Tensor
+    from_P: Tensor  # indices into the flattened tokens
+    targets_P: Tensor
+    examples: list[Encoded]
+
+
+class Encoder:
+    """Turns conversations into token ids, with the tokenizer that serves them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokenizer = TiktokenTokenizer.load(folder)
+        self.controls: Mapping[str, int] = self.tokenizer.control_tokens
+
+    def encode(self, example: Example) -> Encoded:
+        encoded = Encoded(example.skill, [], [], [], [])
+        inside = False
+        for piece in pieces(example.conversation):
+            if piece.learnt and not inside:
+                encoded.calls.append(False)
+            inside = piece.learnt and piece.text != END
+            ids = self._ids(piece)
+            if piece.learnt:
+                encoded.calls[-1] |= piece.control and piece.text != END
+                encoded.learnt.extend(range(len(encoded.tokens), len(encoded.tokens) + len(ids)))
+                encoded.turns.extend([len(encoded.calls) - 1] * len(ids))
+            encoded.tokens.extend(ids)
+        return encoded
+
+    def _ids(self, piece: Piece) -> list[int]:
+        return [self.controls[piece.text]] if piece.control else self.tokenizer.encode(piece.text)
+
+
+def batches(source: Iterator[Encoded], tokens: int, longest: int, seed: int) -> Iterator[Batch]:
+    """Endless batches of about `tokens` tokens, padding included; longer examples than `longest` are left out."""
+    random = Random(seed)
+    while True:
+        pool = sorted(
+            islice((one for one in source if len(one.tokens) <= longest), POOL), key=lambda one: len(one.tokens)
+        )
+        groups: list[list[Encoded]] = [[]]
+        for one in pool:
+            if (len(groups[-1]) + 1) * len(one.tokens) > tokens:
+                groups.append([])
+            groups[-1].append(one)
+        random.shuffle(groups)
+        yield from map(make_batch, groups)
+
+
+def make_batch(examples: list[Encoded]) -> Batch:
+    """Pads examples to one length, a multiple of 16."""
+    length = -(-max(len(one.tokens) for one in examples) // 16) * 16
+    tokens_BS = torch.full((len(examples), length), PAD)
+    places: list[int] = []
+    for row, one in enumerate(examples):
+        tokens_BS[row, : len(one.tokens)] = torch.tensor(one.tokens)
+        places += [row * length + place for place in one.learnt]
+    places_P = torch.tensor(places)
+    return Batch(tokens_BS, places_P - 1, tokens_BS.flatten()[places_P], examples)

@@ -1,0 +1,235 @@
+"""Conversations in which tools are declared."""
+
+# ruff: noqa: E501 - tables of phrases
+
+from typing import Any
+
+from demo.training.chance import Chance
+from demo.training.conversation import Example, compact
+from demo.training.slots import _code
+from demo.training.talk import small_talk, system_prompt
+from demo.training.tools import (
+    DOMAIN_SHARE,
+    Action,
+    Request,
+    domain_action,
+    framed,
+    json_or_spaced,
+    make_action,
+    make_request,
+    make_result,
+)
+from server.conversation import Conversation, Message, Tool, ToolCall
+
+NO_TOOL = "None of my tools can do that."
+ASK_BACK = "Which {n} should I use?"
+GIVEN = (
+    "{v}", "{v}.", "Use {v}.", "The {n} is {v}.", "{v}, please.", "It is {v}.",
+    "Take {v}.", "{n}: {v}", "Let's say {v}.", "{v} please", "With {v}.", "Sorry, {v}.",
+)  # fmt: skip
+AGAIN = (
+    "And {v}?", "Now the same for {v}.", "The same with {v}, please.", "And for {v}?", "Do it again for {v}.", "What about {v}?",
+    "Also {v}.", "Same for {v}", "Now {v}.", "And {v} too.", "Try {v} as well.", "Repeat that with {v}.",
+)  # fmt: skip
+JOINTS = (
+    " and ",
+    " and also ",
+    ", and ",
+    " and then ",
+    " as well as ",
+    "; also ",
+    ", then ",
+    " plus ",
+    " and ",
+    " and too ",
+    " and ",
+    ", also ",
+)
+CHAIN = (
+    "{a}, then {b} with the {f} you get", "{a} and use the {f} to {b}", "first {a}, then {b} with its {f}",
+    "{a}, and with the {f} {b}", "{a}. With the {f}, {b}", "{a} and then {b}, using the {f}",
+)  # fmt: skip
+
+
+class Dialogue:
+    """Collects one conversation's messages; call ids count over the whole of it."""
+
+    def __init__(self, chance: Chance, tools: list[Tool]) -> None:
+        self.chance = chance
+        self.tools = tools
+        self.messages: list[Message] = []
+        self.calls = 0
+
+    def user(self, text: str) -> None:
+        self.messages.append(Message("user", text))
+
+    def assistant(self, text: str) -> None:
+        self.messages.append(Message("assistant", text))
+
+    def call(self, *uses: tuple[str, dict[str, Any]]) -> list[ToolCall]:
+        """The assistant calls tools: name and arguments of each."""
+        calls = []
+        for name, arguments in uses:
+            calls.append(ToolCall(f"functions.{name}:{self.calls}", name, compact(arguments)))
+            self.calls += 1
+        self.messages.append(Message("assistant", tool_calls=tuple(calls)))
+        return calls
+
+    def result(self, call: ToolCall, text: str) -> None:
+        name = call.name if self.chance.maybe(0.15) else None
+        self.messages.append(Message("tool", text, name=name, tool_call_id=call.id))
+
+    def example(self, skill: str) -> Example:
+        return Example(skill, Conversation(tuple(self.messages), tuple(self.tools)))
+
+
+def tool_conversation(chance: Chance, most_tools: int = 4, most_turns: int = 3, skill: str | None = None) -> Example:
+    """One to `most_turns` exchanges with one to `most_tools` tools. `skill` fixes the first exchange's, and makes it
+    the only one."""
+    counts = range(1, most_tools + 1)
+    actions = _actions(chance, chance.choices(counts, weights=[1 / (1 + count) for count in counts])[0])
+    dialogue = Dialogue(chance, [action.tool for action in actions])
+    if chance.maybe(0.25):
+        dialogue.messages.append(Message("system", system_prompt(chance)))
+    turns = 1 if skill else chance.randint(1, most_turns)
+    skill = skill or _draw(chance)
+    SKILLS[skill][0](dialogue, actions)
+    for _ in range(turns - 1):
+        SKILLS[_draw(chance)][0](dialogue, actions)
+    return dialogue.example(skill)
+
+
+def _draw(chance: Chance) -> str:
+    return chance.choices(list(SKILLS), weights=[weight for _, weight in SKILLS.values()])[0]
+
+
+def _actions(chance: Chance, count: int) -> list[Action]:
+    """Different actions; some are alike in what they do or in what they do it with."""
+    actions: list[Action] = []
+    while len(actions) < count:
+        action = _action(chance, actions)
+        if all((action.verb, action.thing) != (other.verb, other.thing) for other in actions):
+            actions.append(action)
+    return actions
+
+
+def _action(chance: Chance, others: list[Action]) -> Action:
+    if chance.maybe(DOMAIN_SHARE):
+        return domain_action(chance)
+    if others and others[-1].verb is not None and chance.maybe(0.5):
+        like = others[-1]
+        return make_action(chance, like.verb) if chance.maybe(0.5) else make_action(chance, thing=like.thing)
+    return make_action(chance)
+
+
+def _tell(dialogue: Dialogue, call: ToolCall) -> None:
+    result, sentence = make_result(dialogue.chance)
+    dialogue.result(call, result)
+    dialogue.assistant(sentence)
+
+
+def _single(dialogue: Dialogue, actions: list[Action]) -> None:
+    chance = dialogue.chance
+    request = make_request(chance, chance.choice(actions))
+    dialogue.user(framed(chance, request.said))
+    (call,) = dialogue.call((request.action.tool.name, request.arguments))
+    _tell(dialogue, call)
+    if len(request.arguments) == 1 and chance.maybe(0.3):
+        _again(dialogue, request)
+
+
+def _again(dialogue: Dialogue, request: Request) -> None:
+    """The same with another value."""
+    (name,) = request.arguments
+    slot = next(slot for slot in request.action.slots if slot.name == name)
+    value = slot.value(dialogue.chance)
+    dialogue.user(dialogue.chance.pick(AGAIN).format(v=value[1]))
+    (call,) = dialogue.call((request.action.tool.name, {name: value[0]}))
+    _tell(dialogue, call)
+
+
+def _parallel(dialogue: Dialogue, actions: list[Action]) -> None:
+    chance = dialogue.chance
+    if len(actions) > 1 and chance.maybe(0.5):
+        chosen = chance.sample(actions, k=2)
+    else:
+        chosen = [chance.choice(actions)] * 2
+    requests = [make_request(chance, action) for action in chosen]
+    dialogue.user(framed(chance, chance.pick(JOINTS).join(request.said for request in requests)))
+    calls = dialogue.call(*((request.action.tool.name, request.arguments) for request in requests))
+    sentences = []
+    for call in calls:
+        result, sentence = make_result(chance)
+        dialogue.result(call, result)
+        sentences.append(sentence)
+    dialogue.assistant(" ".join(sentences))
+
+
+def _chain(dialogue: Dialogue, actions: list[Action]) -> None:
+    """Two calls, the second with a field of the first one's result."""
+    chance = dialogue.chance
+    if len(actions) < 2:
+        return _single(dialogue, actions)
+    first, second = chance.sample(actions, k=2)
+    slot = next(
+        (slot for slot in second.slots if slot.required and slot.schema == {**slot.schema, "type": "string"}), None
+    )
+    if slot is None or "enum" in slot.schema:
+        return _single(dialogue, actions)
+    start = make_request(chance, first)
+    then = make_request(chance, second, leave_out=slot.name)
+    value = _code(chance)
+    dialogue.user(framed(chance, chance.pick(CHAIN).format(a=start.said, b=then.said, f=slot.spoken)))
+    (call,) = dialogue.call((first.tool.name, start.arguments))
+    dialogue.result(call, json_or_spaced(chance, {slot.name: value}))
+    arguments = then.arguments | {slot.name: value}
+    (call,) = dialogue.call((second.tool.name, {name: arguments[name] for name in sorted(arguments)}))
+    _tell(dialogue, call)
+    return None
+
+
+def _ask_back(dialogue: Dialogue, actions: list[Action]) -> None:
+    """A required value is missing; then it is given."""
+    chance = dialogue.chance
+    action = chance.choice(actions)
+    slot = chance.choice(
+        [slot for slot in action.slots if slot.required and slot.schema["type"] != "boolean"] or [None]
+    )
+    if slot is None:
+        return _single(dialogue, actions)
+    request = make_request(chance, action, leave_out=slot.name)
+    dialogue.user(framed(chance, request.said))
+    dialogue.assistant(ASK_BACK.format(n=slot.spoken))
+    value = slot.value(chance)
+    dialogue.user(chance.pick(GIVEN).format(n=slot.spoken, v=value[1]))
+    arguments = request.arguments | {slot.name: value[0]}
+    (call,) = dialogue.call((action.tool.name, {name: arguments[name] for name in sorted(arguments)}))
+    _tell(dialogue, call)
+    return None
+
+
+def _no_tool(dialogue: Dialogue, actions: list[Action]) -> None:
+    """Something is asked for that no tool does."""
+    chance = dialogue.chance
+    while True:
+        other = _action(chance, [])
+        if all(not set(other.thing.split()) & set(action.thing.split()) for action in actions):
+            break
+    dialogue.user(framed(chance, make_request(chance, other).said))
+    dialogue.assistant(NO_TOOL)
+
+
+def _chat(dialogue: Dialogue, actions: list[Action]) -> None:
+    for question, answer in small_talk(dialogue.chance)[:2]:
+        dialogue.user(question)
+        dialogue.assistant(answer)
+
+
+SKILLS = {
+    "single": (_single, 48),
+    "parallel": (_parallel, 14),
+    "chain": (_chain, 6),
+    "ask_back": (_ask_back, 10),
+    "no_tool": (_no_tool, 12),
+    "chat_with_tools": (_chat, 10),
+}

@@ -1,0 +1,194 @@
+"""Invented tools, what users ask of them, what they return and how the result is told."""
+
+# ruff: noqa: E501 - tables of phrases
+
+from dataclasses import dataclass
+from typing import Any
+
+from demo.training import words
+from demo.training.chance import Chance
+from demo.training.conversation import compact
+from demo.training.domains import DOMAINS
+from demo.training.slots import Slot, _code, _decimal, _integer, _word, domain_slot, make_slot, nonsense
+from server.conversation import Tool
+
+
+@dataclass(frozen=True)
+class Action:
+    """A tool, with the words in which its use is asked for."""
+
+    tool: Tool
+    verb: int | None  # index into words.VERBS; None: `heads` say what is wanted
+    thing: str
+    slots: tuple[Slot, ...]  # in the order in which users mention them
+    heads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A use of an action: its arguments and how a user puts it, without a frame."""
+
+    action: Action
+    arguments: dict[str, Any]
+    said: str
+    first_value: str
+
+
+FRAMES = (
+    "{r}", "{r}.", "Please {r}.", "Can you {r}?", "I want to {r}.", "Could you {r}?",
+    "{r}, please.", "I need you to {r}.", "{r} please", "Hey, {r}.", "Would you {r}?", "I'd like to {r}.",
+    "Hi! {r}.", "Go ahead and {r}.", "{r} for me.", "I have to {r}.", "Now {r}.", "Help me {r}.",
+    "Let's {r}.", "can you please {r}", "My boss wants me to {r}.", "{r} now.", "It is time to {r}.", "Kindly {r}.",
+    "Will you {r}?", "You should {r}.", "I would love to {r}.", "Try to {r}.", "please {r}", "Do {r}.",
+    "Hello, {r}.", "Can you {r} for me?", "Could you please {r}?", "{r}!", "Time to {r}.", "Good morning, {r}.",
+    "I need to {r}", "we need to {r}", "I must {r}.", "Quickly {r}.", "{r} right away.", "Be so kind and {r}.",
+)  # fmt: skip
+QUESTIONS = (
+    "{r}?", "{r}", "Hi, {r}?", "{r}?", "Tell me, {r}?", "{r} please?",
+    "{r}?", "Hello! {r}?", "I wonder: {r}?", "{r}", "Hey, {r}?", "Please tell me, {r}?",
+)  # fmt: skip
+ASKING = ("what", "how", "who", "where", "is ", "do ", "any ", "can ")
+DOMAIN_SHARE = 0.35
+ARTICLES = ("the", "the", "a", "my", "our", "")
+
+
+def make_action(chance: Chance, verb: int | None = None, thing: str | None = None) -> Action:
+    """An action with one to four parameters, at least one of them required. `verb` and `thing` may be given, to make
+    it like another."""
+    verb = chance.randrange(len(words.VERBS)) if verb is None else verb
+    thing = thing or _thing(chance)
+    slots: dict[str, Slot] = {}
+    for place in range(chance.choices((1, 2, 3, 4), weights=(35, 35, 20, 10))[0]):
+        slot = make_slot(chance, required=place == 0 or chance.maybe(0.6))
+        slots.setdefault(slot.name, slot)
+    ordered = tuple(slots[name] for name in sorted(slots))
+    name = chance.compose(lambda: _tool_name(chance, verb, thing))
+    about = words.VERBS[verb][2]
+    description = chance.choice(
+        (f"{about} the {thing}.", f"{about} a {thing}", f"{about} {thing}", f"{about} the {thing}")
+    )
+    return Action(Tool(name, description, _schema(chance, ordered)), verb, thing, ordered)
+
+
+def domain_action(chance: Chance) -> Action:
+    """An action of demo.training.domains, with its required parameters and some of the optional ones."""
+    domain = chance.choice(DOMAINS)
+
+    def name() -> str:
+        plain = chance.choice(domain.names)
+        if chance.maybe(0.15):
+            first, *others = plain.split("_")
+            plain = first + "".join(part.capitalize() for part in others)
+        return f"{chance.choice(words.SERVICES)}_{plain}" if chance.maybe(0.15) else plain
+
+    slots = tuple(domain_slot(one) for one in domain.parameters if one.required or chance.maybe(0.6))
+    tool = Tool(chance.compose(name), chance.choice(domain.descriptions), _schema(chance, slots))
+    return Action(tool, None, domain.about, slots, domain.heads)
+
+
+def _schema(chance: Chance, slots: tuple[Slot, ...]) -> dict[str, Any]:
+    ordered = sorted(slots, key=lambda slot: slot.name) if chance.maybe(0.5) else slots
+    required = [slot.name for slot in ordered if slot.required]
+    schema: dict[str, Any] = {"type": "object", "properties": {slot.name: slot.schema for slot in ordered}}
+    return schema | {"required": required}
+
+
+def _thing(chance: Chance) -> str:
+    noun = nonsense(chance) if chance.maybe(0.2) else chance.choice(words.NOUNS)
+    if chance.maybe(0.35):
+        return f"{chance.choice(chance.choice((words.ADJECTIVES, words.NOUNS)))} {noun}"
+    return noun
+
+
+def _tool_name(chance: Chance, verb: int, thing: str) -> str:
+    parts = [chance.choice(words.VERBS[verb][0]), *thing.split()]
+    if chance.maybe(0.15):
+        parts = [*parts[1:], parts[0]]
+    if chance.maybe(0.15):
+        parts.insert(0, chance.choice(words.SERVICES))
+    if chance.maybe(0.06):
+        parts.append(chance.choice(("v1", "v2", "tool", "api", "info", "data")))
+    style = chance.random()
+    if style < 0.7:
+        return "_".join(parts)
+    if style < 0.85:
+        return parts[0] + "".join(part.capitalize() for part in parts[1:])
+    return ("-" if style < 0.93 else "").join(part if style < 0.93 else part.capitalize() for part in parts)
+
+
+def make_request(chance: Chance, action: Action, leave_out: str | None = None) -> Request:
+    """Values for the required parameters and some of the optional ones. `leave_out` names one not to mention."""
+    arguments: dict[str, Any] = {}
+    mentions: list[str] = []
+    first = ""
+    for slot in action.slots:
+        if slot.name == leave_out or not (slot.required or chance.maybe(0.5)):
+            continue
+        value = slot.value(chance)
+        arguments[slot.name] = value[0]
+        mentions.append(slot.mention(chance, value))
+        first = first or value[1]
+    ordered = {name: arguments[name] for name in sorted(arguments)}
+    if action.verb is None:
+        return Request(action, ordered, " ".join((chance.pick(action.heads), *mentions)), first)
+    chance.shuffle(mentions)
+    verb = chance.choice(words.VERBS[action.verb][1])
+    article = chance.choice(ARTICLES)
+    return Request(action, ordered, " ".join(part for part in (verb, article, action.thing, *mentions) if part), first)
+
+
+def framed(chance: Chance, said: str) -> str:
+    """A request as a message."""
+    text = chance.pick(QUESTIONS if said.startswith(ASKING) else FRAMES).format(r=said)
+    return text[0].upper() + text[1:] if chance.maybe(0.8) else text
+
+
+FIELDS = (
+    "status", "total", "temperature", "price", "name", "id", "balance", "result", "distance", "duration", "score", "count",
+    "message", "city", "date", "weight", "owner", "rating", "answer", "code", "level", "value", "amount", "speed", "title",
+)  # fmt: skip
+ERRORS = (
+    "not found", "access denied", "service unavailable", "invalid id", "timeout", "no such user", "rate limit reached",
+    "connection lost", "out of stock", "permission denied", "unknown city", "disk full", "card declined", "already exists",
+    "quota exceeded", "bad request", "payment failed", "database locked",
+)  # fmt: skip
+
+
+def make_result(chance: Chance) -> tuple[str, str]:
+    """What a tool returns, and the sentence that tells it."""
+    style = chance.random()
+    if style < 0.6:
+        fields = _fields(chance, chance.choices((1, 2, 3), weights=(50, 35, 15))[0])
+        return json_or_spaced(chance, fields), tell(fields)
+    if style < 0.72:
+        items = [_word(chance) for _ in range(chance.randint(2, 4))]
+        key = chance.choice(("results", "items", "matches", "list", "found"))
+        listed = ", ".join(items[:-1]) + " and " + items[-1]
+        return json_or_spaced(chance, {key: items}), f"I found {listed}."
+    if style < 0.82:
+        error = chance.pick(ERRORS) if chance.maybe(0.6) else f"{_word(chance)} {chance.pick(ERRORS)}"
+        text = chance.choice((compact({"error": error}), f"Error: {error}", compact({"error": error})))
+        return text, f"The tool reported an error: {error}."
+    text = chance.choice(
+        (str(_decimal(chance)), _word(chance), _code(chance), f"{_integer(chance)} {chance.choice(words.NOUNS)}")
+    )
+    return text, f"The result is {text}."
+
+
+def _fields(chance: Chance, count: int) -> dict[str, Any]:
+    names = {chance.choice(FIELDS) if chance.maybe(0.7) else chance.choice(words.NOUNS) for _ in range(count)}
+    makers = (_integer, _decimal, _word, _word, _code)
+    return {name: chance.choice(makers)(chance) for name in sorted(names)}
+
+
+def tell(fields: dict[str, Any]) -> str:
+    """A sentence that quotes every field."""
+    parts = [f"the {name.replace('_', ' ')} is {value}" for name, value in fields.items()]
+    text = ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0]
+    return text[0].upper() + text[1:] + "."
+
+
+def json_or_spaced(chance: Chance, value: dict[str, Any]) -> str:
+    """JSON as servers write it: with blanks or without."""
+    text = compact(value)
+    return text if chance.maybe(0.5) else text.replace('":', '": ').replace(',"', ', "')

@@ -1,0 +1,128 @@
+"""The generated conversations: training and evaluation apart, rendered as the server renders them, well-formed."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.evaluate import questions_of
+from demo.tokenizer import write_tokenizer
+from demo.training.batches import Encoder, make_batch
+from demo.training.chance import Chance, Part
+from demo.training.conversation import all_text
+from demo.training.source import examples
+from demo.training.talk import talk_conversation
+from demo.training.tool_talk import SKILLS, tool_conversation
+from demo.training.vocabulary import learn_ranks
+from server.dialects.registry import load_dialect
+
+COUNT = 1500
+WORDS = ("Paris", "New", "qwertzuiop", "zzz", "Temperature", "ångström", "NASA", "x")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder with a tokenizer only."""
+    path = tmp_path_factory.mktemp("tokenizer")
+    write_tokenizer(path, learn_ranks(all_text(list(islice(examples(0, "train"), COUNT)))))
+    return path
+
+
+class Recorder(Chance):
+    """Remembers which entries of which tables it picked."""
+
+    def __init__(self, seed: int, part: Part) -> None:
+        super().__init__(seed, part)
+        self.picked: dict[int, set[Any]] = defaultdict(set)
+
+    def pick(self, table: Sequence[Any]) -> Any:
+        entry = super().pick(table)
+        self.picked[id(table)].add(entry)
+        return entry
+
+
+def test_the_parts_share_no_tool_name() -> None:
+    names = {
+        part: {tool.name for example in islice(examples(3, part), COUNT) for tool in example.conversation.tools}
+        for part in ("train", "held_out")
+    }
+    assert len(names["train"]) > COUNT
+    assert not names["train"] & names["held_out"]
+
+
+def test_the_parts_share_no_template_and_no_value_of_a_table() -> None:
+    picked = []
+    for part in ("train", "held_out"):
+        chance = Recorder(5, part)
+        for _ in range(COUNT):
+            tool_conversation(chance)
+            talk_conversation(chance)
+        picked.append(chance.picked)
+    assert len(picked[0]) > 30
+    for table, entries in picked[0].items():
+        assert not entries & picked[1].get(table, set())
+
+
+def test_examples_are_reproducible() -> None:
+    assert list(islice(examples(9, "train"), 50)) == list(islice(examples(9, "train"), 50))
+
+
+def test_encoding_is_what_the_server_renders(folder: Path) -> None:
+    encoder = Encoder(folder)
+    dialect = load_dialect(folder, encoder.tokenizer)
+    for example in islice(examples(11, "train"), 100):
+        for question in questions_of(example):
+            prompt = dialect.render(question.conversation)
+            assert encoder.encode(example).tokens[: len(prompt)] == prompt
+
+
+def test_every_turn_of_the_assistant_is_learnt_to_its_end(folder: Path) -> None:
+    encoder = Encoder(folder)
+    end = encoder.controls["<|im_end|>"]
+    for example in islice(examples(13, "train"), 100):
+        encoded = encoder.encode(example)
+        turns = sum(message.role == "assistant" for message in example.conversation.messages)
+        assert len(encoded.calls) == turns == sum(encoded.tokens[place] == end for place in encoded.learnt)
+        assert len(encoded.turns) == len(encoded.learnt)
+
+
+def test_batches_predict_the_learnt_tokens(folder: Path) -> None:
+    encoder = Encoder(folder)
+    batch = make_batch([encoder.encode(example) for example in islice(examples(17, "train"), 8)])
+    flat = batch.tokens_BS.flatten()
+    assert flat[batch.from_P + 1].tolist() == batch.targets_P.tolist()
+    assert batch.targets_P.tolist() == [one.tokens[place] for one in batch.examples for place in one.learnt]
+
+
+@pytest.mark.parametrize("skill", SKILLS)
+def test_calls_fit_their_declaration(skill: str) -> None:
+    chance = Chance(19, "train")
+    for _ in range(100):
+        conversation = tool_conversation(chance, skill=skill).conversation
+        declared = {tool.name: tool.parameters for tool in conversation.tools}
+        for message in conversation.messages:
+            for call in message.tool_calls:
+                arguments, parameters = json.loads(call.arguments), declared[call.name]
+                assert parameters is not None
+                assert set(parameters["required"]) <= set(arguments) <= set(parameters["properties"])
+                assert list(arguments) == sorted(arguments)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_words_fall_into_the_same_pieces_wherever_they_stand(folder: Path, word: str) -> None:
+    tokenizer = Encoder(folder).tokenizer
+
+    def pieces(text: str) -> list[bytes]:
+        return [tokenizer.token_bytes(token) for token in tokenizer.encode(text)]
+
+    alone = pieces(word)
+    assert pieces(f'{{"a":"{word}"')[-len(alone) - 1 : -1] == alone
+    assert [piece.removeprefix(b" ") for piece in pieces(f"to {word}")[1:] if piece != b" "] == alone
+
+
+def test_digits_stand_alone(folder: Path) -> None:
+    assert len(Encoder(folder).tokenizer.encode("1234567890")) == 10

@@ -1,0 +1,70 @@
+"""What counts as a right answer."""
+
+import json
+from itertools import islice
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from demo.evaluate import held_out, questions_of, score, table
+from demo.training.answering import Answer
+from demo.training.curve import draw
+from demo.training.scoring import bfcl_match, quotes, same_calls
+from server.conversation import Message, ToolCall
+
+CALL = Message("assistant", tool_calls=(ToolCall("functions.f:0", "f", '{"a":1,"b":["x"]}'),))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "right"),
+    [('{"b": ["x"], "a": 1}', True), ('{"a":2,"b":["x"]}', False), ("{", False), ("", False)],
+)
+def test_arguments_are_compared_as_json(arguments: str, right: bool) -> None:
+    assert same_calls(Answer("", (("f", arguments),), True), CALL) is right
+
+
+@pytest.mark.parametrize(
+    ("text", "right"), [("The a is 1 and x, y.", True), ("The a is 1 and x.", False), ("a 1", False)]
+)
+def test_every_value_of_a_result_must_be_quoted(text: str, right: bool) -> None:
+    assert quotes(Answer(text, (), True), ['{"a":1,"b":["x","y"]}']) is right
+
+
+@pytest.mark.parametrize(
+    ("call", "right"),
+    [
+        (("math_f", '{"x":4}'), True),
+        (("math_f", '{"x":4,"s":"New york"}'), True),
+        (("math_f", '{"x":4,"s":"Rome"}'), False),
+        (("math_f", '{"s":"New York"}'), False),
+        (("math_f", '{"x":4,"y":1}'), False),
+        (("g", '{"x":4}'), False),
+    ],
+)
+def test_bfcl_rules(call: tuple[str, str], right: bool) -> None:
+    truth = [{"math.f": {"x": [4, 4.0], "s": ["New York", ""]}}]
+    assert bfcl_match(Answer("", (call,), True), truth, {"math_f": "math.f"}) is right
+
+
+def test_a_perfect_answer_is_right_everywhere() -> None:
+    for example in islice(held_out(4), 40):
+        for question in questions_of(example):
+            calls = tuple((call.name, call.arguments) for call in question.reference.tool_calls)
+            answer = Answer(question.reference.content, calls, True)
+            assert all(right for _, right in score(question, answer)), question
+
+
+def test_the_table_gives_shares() -> None:
+    assert "| b | 50.0% | 2 |" in table({"b": [True, False]})
+
+
+def test_the_curve_is_a_picture(tmp_path: Path) -> None:
+    lines = [{"tokens": 10, "loss": 2.5}, {"tokens": 20, "exact": {"first": 0.5}}, {"tokens": 40, "loss": 0.3}]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    draw(tmp_path / "log.jsonl", tmp_path / "curve.svg")
+    picture = ElementTree.parse(tmp_path / "curve.svg").getroot()
+    assert [len(line.attrib["points"].split()) for line in picture.iter("{http://www.w3.org/2000/svg}polyline")] == [
+        2,
+        1,
+    ]
