@@ -18,7 +18,7 @@ from engine.messages import GenerateRequest, Loading, Planned, Ready, SamplingPa
 from engine.models.config import ModelConfig, load_model_config
 from engine.runner.inputs import InputBuilder
 from engine.runner.kv_store import KVStore
-from engine.runner.machine import choose_device, free_memory
+from engine.runner.machine import choose_device, choose_threads, free_memory
 from engine.runner.memory_plan import MemoryPlan, plan_memory
 from engine.runner.runner import Runner
 from engine.runner.sampler import Sampler
@@ -80,8 +80,6 @@ class Loaded:
 
 def load(config: EngineConfig, report: Report) -> Loaded:
     """Plans, then allocates and loads. Raises ConfigError."""
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
     folder, device = Path(config.model_path), choose_device(config.device)
     config = msgspec.structs.replace(config, device=device.type)
     model_config = load_model_config(folder)
@@ -89,6 +87,8 @@ def load(config: EngineConfig, report: Report) -> Loaded:
     grammar_tokens = _grammar_tokens(folder, model_config)
     plan = plan_memory(config, model_config, free_memory(device))
     report(Planned(list(plan.lines)))
+    if threads := choose_threads(config.threads, plan.weight_bytes):
+        torch.set_num_threads(threads)
     dtype: torch.dtype = getattr(torch, plan.dtype)
     loaded = load_model(folder, model_config, dtype, device, _in_percent("loading weights", report))
     kv = KVStore(model_config, plan.kv_blocks, config.block_size, dtype, device)

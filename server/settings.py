@@ -90,7 +90,10 @@ class Settings:
     block_size: int = option(16, whole_number(1, 1024), ENGINE, "Tokens in one block of the KV cache.")
     prefix_caching: bool = option(True, SWITCH, ENGINE, "Reuse the KV blocks of prompts that start alike.")
     threads: int | None = option(
-        None, whole_number(1, 1024), ENGINE, "CPU threads of the engine. Default: decided by torch."
+        None,
+        whole_number(1, 1024),
+        ENGINE,
+        "CPU threads of the engine. Default: 1 for a model of up to 256 MiB, else one a core.",
     )
 
     constrained_decoding: bool = option(

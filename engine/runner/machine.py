@@ -8,6 +8,8 @@ import torch
 from engine.errors import ConfigError
 
 CGROUP = Path("/sys/fs/cgroup")
+# Up to this size of weights, threads cost more in waiting for each other than they bring (docs/performance.md).
+SINGLE_THREAD_BYTES = 256 << 20
 
 
 def choose_device(name: str) -> torch.device:
@@ -19,6 +21,13 @@ def choose_device(name: str) -> torch.device:
     if name not in ("cpu", "cuda"):
         raise ConfigError(f"--device {name}: only auto, cpu and cuda are known")
     return torch.device(name)
+
+
+def choose_threads(asked: int | None, weight_bytes: int) -> int | None:
+    """CPU threads for a model of that size: what was asked for, one for a small model, else None: torch's choice."""
+    if asked is not None:
+        return asked
+    return 1 if weight_bytes <= SINGLE_THREAD_BYTES else None
 
 
 def free_memory(device: torch.device) -> int:
