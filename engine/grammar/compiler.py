@@ -20,8 +20,9 @@ INVALID = "invalid_grammar"
 
 MAX_SOURCE_CHARS = 2 * 2**20
 COMPILE_SECONDS = 10.0
-# What the cache holds at most: so many grammars, of so many characters of source together.
-CACHED_GRAMMARS, CACHED_CHARS = 256, 16 * 2**20
+# What the cache holds at most: so many grammars, of so many characters of source together. Few, because automata grow
+# with use: hostile ones were seen to take some 18 MB each.
+CACHED_GRAMMARS, CACHED_CHARS = 32, 16 * 2**20
 # The library makes forced text into tokens in time that grows with the square of a word's length, within a step.
 MAX_FORCED_BYTES = 8192
 
