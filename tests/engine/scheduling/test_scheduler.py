@@ -385,3 +385,14 @@ def test_cancelled_requests_do_not_pile_up_in_the_queue() -> None:
         scheduler.add(make_request(f"r{index}", [1, 2, 3]))
         assert scheduler.cancel(f"r{index}")
     assert len(scheduler._waiting._heap) <= 65
+
+
+@pytest.mark.parametrize("lengths", [(3, 3, 3), (3, 2, 3), (2, 3, 3), (1, 2, 3), (3, 3, 2)])
+def test_the_turn_of_one_that_preempts_itself_goes_to_the_others(lengths: tuple[int, ...]) -> None:
+    """With a share of one token, the only request whose turn it is may find no block and be the last in order."""
+    scheduler = Scheduler(config(blocks=3, block_size=4, max_running=3, max_batch_tokens=2, prefix_caching=False))
+    for index, length in enumerate(lengths):
+        scheduler.add(make_request(f"r{index}", [index] * length, max_tokens=8, stop_token_ids=()))
+    scheduler.add(make_request("waits for a row", [9], max_tokens=1, stop_token_ids=()))
+    ends = [output.id for _, outputs in run_all(scheduler) for output in outputs if output.finish_reason]
+    assert len(ends) == 4
