@@ -9,14 +9,16 @@ import hashlib
 import hmac
 from collections.abc import Iterator, Sequence
 
-from starlette.datastructures import Headers, State
+from starlette.datastructures import Headers, QueryParams, State
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.errors import ApiError, InvalidRequest, QueueFull, Unauthorized, Unavailable, openai_error_response
+from server.error_shapes import error_response
+from server.errors import ApiError, InvalidRequest, QueueFull, Unauthorized, Unavailable
 
 OPEN_PATHS = frozenset({"/live", "/ready", "/health", "/metrics"})
 RETRY_AFTER = 2  # seconds; clients back off further by themselves
 FREE_BYTES = 64 * 1024  # of each body, not counted: small requests always get through
+OWNER_LENGTH = 16  # hexadecimal digits of a key's digest that stand for its owner
 LARGE_BODIES = 32  # bodies of the largest size that may be held at a time before their requests are admitted
 
 
@@ -105,18 +107,20 @@ class Door:
         if refusal is None:
             await self._app(scope, receive, send)
         else:
-            await openai_error_response(refusal)(scope, receive, send)
+            await error_response(refusal, scope["path"], scope["state"]["request_id"])(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> ApiError | None:
+        scope["state"]["owner"] = ""
         if scope["path"] in OPEN_PATHS:
             return None
         if self._digests:
-            authorization = Headers(scope=scope).get("authorization")
-            if authorization is None:
+            key = presented_key(scope)
+            if key is None:
                 return Unauthorized("An API key is needed: send the header 'Authorization: Bearer <key>'.")
-            scheme, _, key = authorization.partition(" ")
-            if scheme.lower() != "bearer" or not self._knows(key.strip()):
+            digest = _digest(key)
+            if not self._knows(digest):
                 return Unauthorized("The API key is not known here.")
+            scope["state"]["owner"] = digest.hex()[:OWNER_LENGTH]
         if self._state.draining:
             return Unavailable(
                 "The server is shutting down and takes no new requests.",
@@ -125,11 +129,25 @@ class Door:
             )
         return None
 
-    def _knows(self, key: str) -> bool:
+    def _knows(self, digest: bytes) -> bool:
         """Compares with every key, always: neither the time nor the length tells how close a guess was."""
-        digest = _digest(key.encode("latin-1"))  # headers are latin-1; undoing that gives the bytes that were sent
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
         return any(matches)
+
+
+def presented_key(scope: Scope) -> bytes | None:
+    """The API key of a request, wherever its protocol puts it: a bearer token, Anthropic's x-api-key, Google's
+    x-goog-api-key or `key` in the query. An authorization that is no bearer token is a wrong key."""
+    headers = Headers(scope=scope)
+    if (authorization := headers.get("authorization")) is not None:
+        scheme, _, key = authorization.partition(" ")
+        # Headers are latin-1; undoing that gives the bytes that were sent.
+        return key.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
+    for name in ("x-api-key", "x-goog-api-key"):
+        if (given := headers.get(name)) is not None:
+            return given.strip().encode("latin-1")
+    in_query = QueryParams(scope["query_string"]).get("key")
+    return None if in_query is None else in_query.encode()
 
 
 def _digest(key: bytes) -> bytes:

@@ -16,7 +16,8 @@ import server.operations.probes as probes
 from engine import EngineError
 from server.admission import Admission, BodyRoom, Door
 from server.engine_port import Engine
-from server.errors import ApiError, InvalidRequest, MethodNotAllowed, UnknownUrl, openai_error_response
+from server.error_shapes import error_response
+from server.errors import ApiError, InvalidRequest, MethodNotAllowed, UnknownUrl
 from server.generation import Generator
 from server.http import Envelope, LastWords, report, request_id
 from server.metrics import Metrics
@@ -56,8 +57,12 @@ def create_app(settings: Settings, engine: Engine, model: ServedModel) -> FastAP
     return app
 
 
+def _answer(request: Request, error: ApiError) -> Response:
+    return error_response(error, request.url.path, request_id(request))
+
+
 async def _on_known(request: Request, error: Exception) -> Response:
-    answer = openai_error_response(report(error, request_id(request)))
+    answer = _answer(request, report(error, request_id(request)))
     if answer.headers.get("connection") == "close":  # the body was not read to its end
         return LastWords(answer.body, answer.status_code, answer.headers)
     return answer
@@ -68,11 +73,11 @@ async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.url.path}"
     if error.status_code == 404:
-        return openai_error_response(UnknownUrl(f"Unknown URL: {where[:200]}"))
+        return _answer(request, UnknownUrl(f"Unknown URL: {where[:200]}"))
     if error.status_code == 405:
         allowed = dict(error.headers or {})
-        return openai_error_response(MethodNotAllowed(f"Not allowed: {where[:200]}", headers=allowed))
-    return openai_error_response(InvalidRequest(error.detail))
+        return _answer(request, MethodNotAllowed(f"Not allowed: {where[:200]}", headers=allowed))
+    return _answer(request, InvalidRequest(error.detail))
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:
@@ -80,4 +85,4 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     param = ".".join(str(step) for step in first["loc"][1:])
-    return openai_error_response(InvalidRequest(f"{param}: {first['msg']}", param=param))
+    return _answer(request, InvalidRequest(f"{param}: {first['msg']}", param=param))

@@ -6,6 +6,7 @@ HTTP status: `Generation.wait_for_first`.
 """
 
 import asyncio
+import hashlib
 import random
 import re
 import time
@@ -177,6 +178,12 @@ def engine_ready(engine: Engine) -> Ready:
         message = f"The model is still loading ({status.progress:.0%})."
         raise Unavailable(message, retry_after=RETRY_AFTER, code="model_loading")
     raise Unavailable(f"The engine is {status.state}.", retry_after=RETRY_AFTER)
+
+
+def fingerprint(model: ServedModel, ready: Ready) -> str:
+    """Changes when the same seed may give another answer."""
+    said = f"{model.folder.name} {ready.architecture} {ready.parameters} {ready.dtype} {ready.device}"
+    return "fp_" + hashlib.sha256(said.encode()).hexdigest()[:10]
 
 
 class Generation:

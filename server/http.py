@@ -1,6 +1,6 @@
 """What every route needs of HTTP: bodies read within a limit, answers, streams, a client that hangs up, request ids.
 
-Knows no protocol's wire format but for the shape of errors.
+Knows no protocol's wire format.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.admission import BodyShare
+from server.error_shapes import error_response
 from server.errors import (
     ApiError,
     BodyTooLarge,
@@ -28,7 +29,6 @@ from server.errors import (
     InternalError,
     UnsupportedBody,
     as_api_error,
-    openai_error_response,
 )
 from server.metrics import Metrics
 
@@ -179,7 +179,8 @@ class Envelope:
             log.exception("request %s failed", request_id)
             if status:
                 raise  # too late for another answer: the server cuts the connection
-            await openai_error_response(as_api_error(error, request_id))(scope, receive, send_with_id)
+            answer = error_response(as_api_error(error, request_id), scope["path"], request_id)
+            await answer(scope, receive, send_with_id)
         finally:
             self._count(scope, inner.get("route"), status)
 
@@ -199,6 +200,11 @@ def _request_id(scope: Scope) -> str:
 def request_id(request: Request) -> str:
     """The id that `Envelope` gave."""
     return str(request.state.request_id)
+
+
+def owner(request: Request) -> str:
+    """Whose request it is: stands for its API key, "" if the server has none. Only its owner sees what is stored."""
+    return str(request.state.owner)
 
 
 def report(error: Exception, request_id: str) -> ApiError:

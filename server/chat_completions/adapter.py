@@ -1,13 +1,9 @@
 """The wire's chat-completions request becomes a TextRequest. Owns every check that takes more than one field, the
 model's names or the settings."""
 
-import asyncio
 from collections.abc import Sequence
 
-from pydantic import ValidationError
-
 from server.chat_completions.contract import check_results, declared_tools, output_contract, reasoning_wanted
-from server.chat_completions.mistakes import explain
 from server.chat_completions.schema import (
     AssistantMessage,
     ChatCompletionRequest,
@@ -17,38 +13,21 @@ from server.chat_completions.schema import (
     TextPart,
     ToolMessage,
 )
+from server.contract import check_model
 from server.conversation import Conversation, Message, ToolCall
-from server.errors import InvalidRequest, UnknownModel
+from server.errors import InvalidRequest
 from server.generation import TextRequest
 from server.sampling import SamplingOverrides
 from server.served_model import ServedModel
 from server.settings import Settings
 
-SMALL_BODY = 256 * 1024  # bytes that are parsed on the event loop; more goes to a thread
-
-
-def parse_request(body: bytes, settings: Settings) -> ChatCompletionRequest:
-    """Raises InvalidRequest, whatever the bytes."""
-    try:
-        return ChatCompletionRequest.model_validate_json(body, context={"max_messages": settings.max_messages})
-    except ValidationError as error:
-        raise explain(error) from None
-
-
-async def parse_body(body: bytes, settings: Settings) -> ChatCompletionRequest:
-    """`parse_request`, in a thread if it takes long."""
-    if len(body) <= SMALL_BODY:
-        return parse_request(body, settings)
-    return await asyncio.to_thread(parse_request, body, settings)
-
 
 def text_request(wire: ChatCompletionRequest, id: str, model: ServedModel, settings: Settings) -> TextRequest:
     """Raises InvalidRequest or UnknownModel."""
-    if wire.model not in model.names:
-        raise UnknownModel(wire.model, model.names)
+    check_model(wire.model, model)
     _check_together(wire, settings)
-    tools = declared_tools(wire)
-    contract = output_contract(wire, tools, model.dialect, settings.max_json_string)
+    tools = declared_tools(wire, model.dialect)
+    contract = output_contract(wire, tools, settings.max_json_string)
     check_results(wire)
     return TextRequest(
         id=id,

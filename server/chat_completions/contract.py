@@ -14,21 +14,18 @@ from server.chat_completions.tools_schema import (
     StructuredOutputs,
     ToolDeclared,
 )
+from server.contract import agreed_reasoning, check_tools, known_tool
 from server.conversation import AnswerFormat, OutputContract, Tool, ToolChoice
 from server.dialects.dialect import Dialect
 from server.errors import InvalidRequest
 from server.json_schema import ANY_OBJECT
 
 
-def output_contract(
-    wire: ChatCompletionRequest, tools: Sequence[Tool], dialect: Dialect, string_limit: int | None
-) -> OutputContract:
+def output_contract(wire: ChatCompletionRequest, tools: Sequence[Tool], string_limit: int | None) -> OutputContract:
     """Raises InvalidRequest."""
     stop = (wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ())
     if wire.parallel_tool_calls is not None and not tools:
         raise InvalidRequest("parallel_tool_calls needs tools.", param="parallel_tool_calls")
-    if tools and not dialect.calls_tools:
-        raise InvalidRequest(f"Tool calls of this model's family are not known here ({dialect.name}).", param="tools")
     return OutputContract(
         stop=stop,
         include_stop=bool(wire.include_stop_str_in_output),
@@ -40,7 +37,7 @@ def output_contract(
     )
 
 
-def declared_tools(wire: ChatCompletionRequest) -> tuple[Tool, ...]:
+def declared_tools(wire: ChatCompletionRequest, dialect: Dialect) -> tuple[Tool, ...]:
     """All tools: those of the request, and those that system messages declare. Raises InvalidRequest."""
     if wire.tools == []:
         raise InvalidRequest("tools is an empty list; leave it out to have none.", param="tools")
@@ -48,23 +45,21 @@ def declared_tools(wire: ChatCompletionRequest) -> tuple[Tool, ...]:
     for index, message in enumerate(wire.messages):
         if isinstance(message, SystemMessage) and message.tools:
             lists.append((f"messages[{index}].tools", message.tools))
-    seen: set[str] = set()
-    return tuple(
-        _tool(declared, f"{where}[{index}]", seen) for where, some in lists for index, declared in enumerate(some)
-    )
+    places = [f"{where}[{index}].function" for where, some in lists for index in range(len(some))]
+    declared = [one for _, some in lists for one in some]
+    tools = tuple(_tool(one, where) for one, where in zip(declared, places, strict=True))
+    check_tools(tools, (f"{where}.name" for where in places), dialect)
+    return tools
 
 
-def _tool(declared: ToolDeclared, where: str, seen: set[str]) -> Tool:
+def _tool(declared: ToolDeclared, where: str) -> Tool:
     function = declared.function
-    if function.name in seen:
-        raise InvalidRequest(f"There are two tools of the name {function.name!r}.", param=f"{where}.function.name")
-    seen.add(function.name)
     return Tool(
         function.name,
         function.description,
         function.parameters,
         strict=bool(function.strict),
-        where=f"{where}.function.parameters",
+        where=f"{where}.parameters",
     )
 
 
@@ -92,16 +87,7 @@ def reasoning_wanted(wire: ChatCompletionRequest, dialect: Dialect) -> bool | No
     switch = (wire.chat_template_kwargs or {}).get("thinking")
     if isinstance(switch, bool):
         said["chat_template_kwargs"] = switch
-    if len(set(said.values())) > 1:
-        raise InvalidRequest(f"{' and '.join(said)} say different things about thinking.", param=next(iter(said)))
-    for param, wanted in said.items():
-        if param == "chat_template_kwargs":
-            continue  # a variable of the template, which may have no use for it
-        if not wanted and dialect.reasoning == "always":
-            raise InvalidRequest(f"This model always thinks; {param} cannot turn that off.", param=param)
-        if wanted and dialect.reasoning == "never":
-            raise InvalidRequest(f"This model does not think; {param} cannot turn that on.", param=param)
-    return next(iter(said.values()), None)
+    return agreed_reasoning(said, dialect)
 
 
 def _tool_choice(wire: ChatCompletionRequest, declared: list[str]) -> ToolChoice:
@@ -113,19 +99,13 @@ def _tool_choice(wire: ChatCompletionRequest, declared: list[str]) -> ToolChoice
     if not declared:
         raise InvalidRequest("tool_choice needs tools.", param="tool_choice")
     if isinstance(choice, FunctionChoice):
-        return ToolChoice("required", (_known(choice.function.name, declared, "tool_choice.function.name"),))
+        return ToolChoice("required", (known_tool(choice.function.name, declared, "tool_choice.function.name"),))
     if isinstance(choice, AllowedToolsChoice):
         allowed = choice.allowed_tools
         where = "tool_choice.allowed_tools.tools[{}].function.name"
-        names = [_known(one.function.name, declared, where.format(n)) for n, one in enumerate(allowed.tools)]
+        names = [known_tool(one.function.name, declared, where.format(n)) for n, one in enumerate(allowed.tools)]
         return ToolChoice(allowed.mode, tuple(dict.fromkeys(names)))
     return ToolChoice(choice)
-
-
-def _known(name: str, declared: list[str], param: str) -> str:
-    if name not in declared:
-        raise InvalidRequest(f"There is no tool of the name {name[:80]!r}.", param=param)
-    return name
 
 
 def _format(wire: ChatCompletionRequest) -> AnswerFormat | None:

@@ -4,7 +4,7 @@ The lists hold data only; `docs/api.md` shows them, and tests hold them against 
 and the document. null always means absent.
 """
 
-from typing import Any, NamedTuple
+from server.wire import Refused
 
 # Field of the specification -> what it does here.
 HONOURED: dict[str, str] = {
@@ -66,14 +66,6 @@ HARMLESS: dict[str, str] = {
     "prompt_cache_key": "a routing hint; prefixes are found in the cache whatever the key (to keep them apart: "
     "`cache_salt`)",
 }
-
-
-class Refused(NamedTuple):
-    """A field that would promise what this server does not do. `neutral` values promise nothing and are accepted."""
-
-    why: str
-    neutral: tuple[Any, ...] = ()
-
 
 # Field of the specification -> why it is answered 400.
 REFUSED: dict[str, Refused] = {

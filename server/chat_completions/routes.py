@@ -1,21 +1,21 @@
 """POST /v1/chat/completions."""
 
-import hashlib
 import secrets
 from dataclasses import replace
 from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
-from engine import Ready
 from server.admission import BodyRoom
-from server.chat_completions.adapter import parse_body, text_request
+from server.chat_completions.adapter import text_request
 from server.chat_completions.answer import Answer
 from server.chat_completions.openapi import OPERATION
-from server.generation import Generation, Generator
+from server.chat_completions.schema import ChatCompletionRequest
+from server.generation import Generation, Generator, fingerprint
 from server.http import EventStream, read_body, report, request_id, unless_disconnected
 from server.served_model import ServedModel
 from server.settings import Settings
+from server.wire import parse_body
 
 
 def router(settings: Settings, model: ServedModel, generator: Generator, room: BodyRoom) -> APIRouter:
@@ -30,7 +30,7 @@ def router(settings: Settings, model: ServedModel, generator: Generator, room: B
     async def create_chat_completion(request: Request) -> Response:
         with room.share() as share:
             body = await read_body(request, settings.max_body_bytes, share)
-            wire = await parse_body(body, settings)
+            wire = await parse_body(ChatCompletionRequest, body, {"max_messages": settings.max_messages})
             asked = text_request(wire, "chatcmpl-" + secrets.token_hex(12), model, settings)
             generation = await generator.begin(replace(asked, size=len(body)))
         del body
@@ -63,9 +63,3 @@ async def _stream(request: Request, generation: Generation, answer: Answer, keep
         raise
     frames = answer.frames(generation, partial(report, request_id=request_id(request)))
     return EventStream(frames, generation.aclose, keep_alive)
-
-
-def fingerprint(model: ServedModel, ready: Ready) -> str:
-    """Changes when the same seed may give another answer."""
-    said = f"{model.folder.name} {ready.architecture} {ready.parameters} {ready.dtype} {ready.device}"
-    return "fp_" + hashlib.sha256(said.encode()).hexdigest()[:10]

@@ -20,22 +20,19 @@ from pydantic_core import PydanticCustomError
 from server.chat_completions.bounds import check_bounds
 from server.chat_completions.fields import REFUSED
 from server.chat_completions.tools_schema import (
-    MAX_TOOLS,
     Choices,
     GuidedText,
-    Name,
     ResponseFormat,
     StructuredOutputs,
     Thinking,
     ToolChoiceField,
     ToolDeclared,
-    Wire,
 )
+from server.wire import INT64, MAX_TOOLS, Name, Wire, refuse
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MAX_STOPS = 4
 MAX_BIASES = 1024
-INT64 = 2**63
 
 
 class TextPart(Wire):
@@ -260,10 +257,7 @@ class ChatCompletionRequest(Wire):
     @classmethod
     def _refuse(cls, value: Any, info: ValidationInfo) -> Any:
         assert info.field_name is not None
-        why, neutral = REFUSED[info.field_name]
-        if value is not None and not any(type(value) is type(one) and value == one for one in neutral):
-            raise PydanticCustomError("refused", "{why}", {"why": f"{info.field_name} is not supported: {why}"})
-        return value
+        return refuse(info.field_name, value, REFUSED)
 
     @model_validator(mode="before")
     @classmethod

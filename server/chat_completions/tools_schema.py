@@ -1,49 +1,22 @@
 """The wire form of tools, the choice among them, and what the answer's text must match."""
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Discriminator, Field, StringConstraints, Tag
 
-MAX_TOOLS = 512
+from server.wire import MAX_TOOLS, Parameters, ToolName, Wire
+
 MAX_CHOICES = 1024
 MAX_SOURCE = 65536  # characters of a regular expression or a grammar
-TOOL_NAME = r"[\w.:/-]{1,64}"
-
-
-class Wire(BaseModel):
-    """What all parts of a request share."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
-
-
-def _tool_name(name: str) -> str:
-    if re.fullmatch(TOOL_NAME, name) is None:
-        raise PydanticCustomError("name", "A tool's name has 1 to 64 letters, digits and characters of -._:/")
-    return name
-
-
-Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
 class FunctionDeclared(Wire):
     """A function that the model may call. Without `parameters` it takes none."""
 
-    name: str
+    name: ToolName
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Parameters | None = None
     strict: bool | None = None
-
-    _check_name = field_validator("name")(_tool_name)
-
-    @field_validator("parameters")
-    @classmethod
-    def _is_of_objects(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        """A schema that admits other things than objects is none of a function's parameters."""
-        if value and value.get("type", "object") != "object":
-            raise PydanticCustomError("parameters", "Parameters are a JSON Schema of the type object")
-        return value
 
 
 class ToolDeclared(Wire):

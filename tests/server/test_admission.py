@@ -48,7 +48,9 @@ def test_places_are_never_lost_nor_doubled(steps: list[int]) -> None:
         {"Authorization": "Basic first-key"},
         {"Authorization": "first-key"},
         {"Authorization": "Bearer ключ"},
-        {"X-Api-Key": "first-key"},
+        {"X-Api-Key": "wrong"},
+        {"X-Goog-Api-Key": "wrong"},
+        {"Authorization": "Bearer wrong", "X-Api-Key": "first-key"},
     ],
     ids=str,
 )
@@ -69,12 +71,28 @@ async def test_without_a_known_key(serve: Callable[..., Served], headers: dict[s
     assert not served.engine.requests
 
 
-@pytest.mark.parametrize("authorization", ["Bearer first-key", "bearer second-key", "Bearer  ключ"])
-async def test_with_a_known_key(serve: Callable[..., Served], authorization: str) -> None:
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("Authorization", "Bearer first-key"),
+        ("Authorization", "bearer second-key"),
+        ("Authorization", "Bearer  ключ"),
+        ("X-Api-Key", "first-key"),
+        ("X-Goog-Api-Key", "ключ"),
+    ],
+    ids=str,
+)
+async def test_with_a_known_key(serve: Callable[..., Served], header: tuple[str, str]) -> None:
     served = serve(api_key=("first-key", "second-key", "ключ"))
-    async with served.client(headers={"Authorization": authorization.encode()}) as client:  # type: ignore[dict-item]
+    async with served.client(headers={header[0]: header[1].encode()}) as client:  # type: ignore[dict-item]
         assert (await client.post("/v1/chat/completions", json=chat())).status_code == 200
         assert (await client.get("/nothing")).status_code == 404
+
+
+async def test_a_key_in_the_query(serve: Callable[..., Served]) -> None:
+    async with serve(api_key=("first-key",)).client() as client:
+        assert (await client.get("/v1/models?key=first-key")).status_code == 200
+        assert (await client.get("/v1/models?key=second-key")).status_code == 401
 
 
 async def test_draining_refuses_newcomers_and_lets_streams_finish(served: Served) -> None:

@@ -8,10 +8,11 @@ import pytest
 from pydantic import ValidationError
 from support.served import MODEL, Served, chat
 
-import server.chat_completions.adapter as adapter
+import server.wire as wire
 from server.chat_completions.bounds import MAX_ITEMS, MAX_NAMES
 from server.chat_completions.schema import ChatCompletionRequest
 from server.errors import InvalidRequest
+from server.mistakes import explain
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +83,7 @@ def test_a_body_full_of_mistakes_is_judged_by_few_of_them(fields: dict[str, Any]
         ChatCompletionRequest.model_validate_json(body, context={"max_messages": 2048})
     if isinstance(caught.value, ValidationError):
         assert caught.value.error_count() <= 2
-        assert param in str(adapter.explain(caught.value).param)
+        assert param in str(explain(caught.value).param)
     else:
         assert caught.value.param == param
 
@@ -111,7 +112,7 @@ async def test_large_bodies_are_parsed_and_rendered_in_a_thread(
     served: Served, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     """By the size of the body, wherever in it the bytes are."""
-    parse, render = adapter.parse_request, served.model.dialect.render
+    parse, render = wire.parse, served.model.dialect.render
     threads: list[bool] = []
 
     def on_main() -> bool:
@@ -125,7 +126,7 @@ async def test_large_bodies_are_parsed_and_rendered_in_a_thread(
         threads.append(on_main())
         return render(*arguments)
 
-    monkeypatch.setattr(adapter, "parse_request", parsed)
+    monkeypatch.setattr(wire, "parse", parsed)
     monkeypatch.setattr(type(served.model.dialect), "render", lambda self, conversation: rendered(conversation))
     arguments = json.dumps({"a": "x" * (300_000 if large else 10)})
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}

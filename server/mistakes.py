@@ -38,7 +38,7 @@ LENGTH_WORDS = {
     "string_too_short": "must have at least {min_length} character{s}",
     "string_too_long": "must have at most {max_length} characters",
 }
-PART_TYPE = re.compile(r"messages\[\d+\]\.content\[\d+\]\.type")
+PART_TYPE = re.compile(r".*\bcontent\[\d+\]\.type")
 
 
 def explain(error: ValidationError) -> InvalidRequest:
