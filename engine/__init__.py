@@ -4,10 +4,12 @@ This facade is all that `server` imports. It must not import torch (a test asser
 process of its own, which `EngineClient` starts and talks to.
 """
 
+from engine.capacity import Capacity, Hardware, Speed, changes_that_fit, plan_capacity, speed
 from engine.checkpoint_json import read_json_object, read_optional_json_object
 from engine.client import EngineClient, EngineStatus
 from engine.config import EngineConfig
-from engine.errors import ConfigError, EngineError, EngineUnavailable, RequestRefused, StepFailed
+from engine.errors import ConfigError, EngineError, EngineUnavailable, RequestCancelled, RequestRefused, StepFailed
+from engine.kernels.formats import Formats
 from engine.messages import (
     EngineStats,
     GenerateRequest,
@@ -21,6 +23,8 @@ from engine.messages import (
     StepReport,
     TokenLogprobs,
 )
+from engine.models.config import ModelConfig
+from engine.models.published import model_config, published_names
 from engine.vocabulary import (
     SPLIT_PATTERN,
     HuggingFaceVocabulary,
@@ -32,6 +36,7 @@ from engine.vocabulary import (
 
 __all__ = [
     "SPLIT_PATTERN",
+    "Capacity",
     "ConfigError",
     "EngineClient",
     "EngineConfig",
@@ -39,23 +44,33 @@ __all__ = [
     "EngineStats",
     "EngineStatus",
     "EngineUnavailable",
+    "Formats",
     "GenerateRequest",
     "Grammar",
+    "Hardware",
     "HuggingFaceVocabulary",
     "Loading",
+    "ModelConfig",
     "PlanLine",
     "Planned",
     "Ready",
+    "RequestCancelled",
     "RequestRefused",
     "SamplingParams",
+    "Speed",
     "StepFailed",
     "StepOutput",
     "StepReport",
     "TiktokenVocabulary",
     "TokenLogprobs",
+    "changes_that_fit",
+    "model_config",
     "parse_huggingface_vocabulary",
+    "plan_capacity",
+    "published_names",
     "read_huggingface_vocabulary",
     "read_json_object",
     "read_optional_json_object",
     "read_tiktoken_vocabulary",
+    "speed",
 ]

@@ -18,7 +18,7 @@ import zmq
 import zmq.asyncio
 
 from engine.config import EngineConfig
-from engine.errors import ConfigError, EngineUnavailable, RequestRefused, StepFailed
+from engine.errors import ConfigError, EngineUnavailable, RequestCancelled, RequestRefused, StepFailed
 from engine.messages import (
     Cancel,
     EngineStats,
@@ -93,6 +93,7 @@ def _merge(outputs: list[StepOutput]) -> StepOutput:
     """Several steps' outputs of one request as if one step had brought them."""
     first, last = outputs[0], outputs[-1]
     logprobs = [entry for output in outputs for entry in output.logprobs or ()]
+    scores = [entry for output in outputs for entry in output.prompt_logprobs or ()]
     return StepOutput(
         first.id,
         [token for output in outputs for token in output.token_ids],
@@ -101,6 +102,7 @@ def _merge(outputs: list[StepOutput]) -> StepOutput:
         logprobs or None,
         first.cached_tokens,
         first.queue_seconds,
+        scores or None,
     )
 
 
@@ -191,7 +193,7 @@ class EngineClient:
         """Yields the request's outputs, the last with its finish reason. Closing the iterator cancels the request.
 
         Raises EngineUnavailable if there is no engine or it dies midway, RequestRefused if this request cannot run,
-        StepFailed if a step of it could not be computed.
+        StepFailed if a step of it could not be computed, RequestCancelled after `cancel`.
         """
         process, status = self._process, self.status
         if status.state != "ready" or process is None:
@@ -211,6 +213,12 @@ class EngineClient:
                 raise _error(*output.error)
         finally:
             self._close(process, request.id)
+
+    def cancel(self, request_id: str) -> None:
+        """Ends a request for whoever iterates over its outputs, with RequestCancelled. Unknown ids are ignored."""
+        channel = self._channels.get(request_id)
+        if channel is not None:
+            channel.fail(RequestCancelled("the request was cancelled by its id"))
 
     def _open(self, process: EngineProcess, request: GenerateRequest) -> _Channel:
         """Sends the request; from now on its outputs have somewhere to go. Raises EngineUnavailable."""
@@ -364,4 +372,6 @@ class EngineClient:
 
 
 def _error(code: str, text: str) -> Exception:
+    if code == "engine_busy":
+        return EngineUnavailable(text)
     return StepFailed(text) if code == "engine_error" else RequestRefused(text, code)

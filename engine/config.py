@@ -1,6 +1,8 @@
 """EngineConfig: all that the engine process is told at start. It reads no argv, environment or file
 besides the checkpoint."""
 
+from typing import Literal
+
 import msgspec
 
 from engine.errors import ConfigError
@@ -12,6 +14,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     model_path: str
     dtype: str = "auto"  # auto | bfloat16 | float32
+    quantize: Literal["int8", "int4"] | None = None
     device: str = "auto"  # auto | cpu | cuda
     max_model_len: int | None = None
     kv_cache_memory: int | None = None

@@ -5,6 +5,7 @@
     │   ├── CheckpointError    a checkpoint folder is not what it says it is
     │   └── DoesNotFit         the memory plan exceeds the machine
     ├── RequestRefused         this request can never run here; others are unaffected
+    ├── RequestCancelled       somebody else than its reader cancelled this request
     ├── StepFailed             the model could not compute a step of this request (out of memory, NaN)
     └── EngineUnavailable      the engine process is loading, dead or stuck
 
@@ -35,6 +36,10 @@ class RequestRefused(EngineError):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class RequestCancelled(EngineError):
+    """The request was cancelled by its id; whoever reads its outputs is told so."""
 
 
 class StepFailed(EngineError):

@@ -1,25 +1,29 @@
 """Loads an engine: config.json -> memory plan -> weights -> KV cache -> EngineCore. In this order, so that what does
 not fit is refused before anything is allocated."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import torch
-from torch import nn
 
 from engine.config import EngineConfig
 from engine.core import EngineCore
 from engine.errors import ConfigError
 from engine.grammar.compiler import GrammarCompiler
 from engine.grammar.tokens import GrammarTokens, load_grammar_tokens
+from engine.layers.weight import Forms
 from engine.messages import GenerateRequest, Loading, Planned, Ready, SamplingParams
-from engine.models.config import ModelConfig, load_model_config
+from engine.models.causal import CausalModel
+from engine.models.config import ModelConfig
+from engine.models.configs.read import load_model_config
 from engine.runner.inputs import InputBuilder
 from engine.runner.kv_store import KVStore
 from engine.runner.machine import choose_device, choose_threads, free_memory
-from engine.runner.memory_plan import MemoryPlan, plan_memory
+from engine.runner.memory_plan import MemoryPlan, formats_of, plan_memory
+from engine.runner.prompt_scorer import PromptScorer
 from engine.runner.runner import Runner
 from engine.runner.sampler import Sampler
 from engine.scheduling.scheduler import Scheduler, SchedulerConfig
@@ -36,7 +40,7 @@ class Loaded:
     model_config: ModelConfig
     plan: MemoryPlan
     device: torch.device
-    model: nn.Module
+    model: CausalModel
     kv: KVStore
     notes: list[str]
     grammar_tokens: GrammarTokens | str  # or why there are none
@@ -45,7 +49,9 @@ class Loaded:
         """A runner with no requests. One at a time: runners of one Loaded share its KV cache."""
         rows, blocks = self.config.max_running, -(-self.plan.max_model_len // self.config.block_size)
         inputs = InputBuilder(rows, blocks, self.config.block_size, self.device)
-        return Runner(self.model, self.kv, inputs, Sampler(rows, self.model_config.vocab_size, self.device))
+        sampler = Sampler(rows, self.model_config.vocab_size, self.device)
+        scorer = PromptScorer(self.model.logits, min(rows, self.config.max_batch_tokens))
+        return Runner(self.model, self.kv, inputs, sampler, scorer)
 
     def new_core(self) -> EngineCore:
         """An engine with the configured bounds."""
@@ -62,7 +68,7 @@ class Loaded:
 
     def new_compiler(self) -> GrammarCompiler:
         """A compiler of grammars over the checkpoint's vocabulary, with nothing in its cache."""
-        return GrammarCompiler(self.grammar_tokens, self.model_config.vocab_size)
+        return GrammarCompiler(self.grammar_tokens, self.model_config.vocab_size, self.plan.grammar_bytes)
 
     def ready(self) -> Ready:
         """What the server is told."""
@@ -83,14 +89,14 @@ def load(config: EngineConfig, report: Report) -> Loaded:
     folder, device = Path(config.model_path), choose_device(config.device)
     config = msgspec.structs.replace(config, device=device.type)
     model_config = load_model_config(folder)
-    # before the plan, which takes what memory is left; and before the first step, which it would hold up
-    grammar_tokens = _grammar_tokens(folder, model_config)
     plan = plan_memory(config, model_config, free_memory(device))
     report(Planned(list(plan.lines)))
+    grammar_tokens = _grammar_tokens(folder, model_config)  # before the first step, which it would hold up
     if threads := choose_threads(config.threads, plan.weight_bytes):
         torch.set_num_threads(threads)
     dtype: torch.dtype = getattr(torch, plan.dtype)
-    loaded = load_model(folder, model_config, dtype, device, _in_percent("loading weights", report))
+    forms = Forms(dtype, formats_of(config, model_config))
+    loaded = load_model(folder, model_config, forms, device, _in_percent("loading weights", plan.weight_bytes, report))
     kv = KVStore(model_config, plan.kv_blocks, config.block_size, dtype, device)
     return Loaded(config, model_config, plan, device, loaded.model, kv, [*plan.notes, *loaded.notes], grammar_tokens)
 
@@ -121,14 +127,17 @@ def warm_up(core: EngineCore) -> None:
                 raise ConfigError(f"the warm-up failed: {output.error[1]}")
 
 
-def _in_percent(phase: str, report: Report) -> Callable[[float], None]:
-    """Reports no more often than each hundredth."""
-    last = -1
+def _in_percent(phase: str, size: int, report: Report) -> Callable[[float], None]:
+    """Reports no more often than each hundredth, with the speed and how long the rest will take. `size` in bytes."""
+    last, began = -1, time.monotonic()
 
     def progress(done: float) -> None:
         nonlocal last
-        if int(done * 100) != last:
-            last = int(done * 100)
-            report(Loading(phase, done))
+        if int(done * 100) == last:
+            return
+        last = int(done * 100)
+        passed = time.monotonic() - began
+        speed = f", {size * done / passed / 1e9:.2f} GB/s, {passed * (1 - done) / done:.0f} s left" if done > 0 else ""
+        report(Loading(f"{phase} ({size / 1e9:.1f} GB{speed})", done))
 
     return progress

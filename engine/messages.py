@@ -14,7 +14,7 @@ FinishReason = Literal["stop", "length"]
 class SamplingParams(msgspec.Struct, frozen=True, array_like=True):
     """How tokens are drawn and when a request ends. The defaults leave the model's distribution as it is."""
 
-    max_tokens: int
+    max_tokens: int  # 0: compute the prompt and end
     temperature: float = 1.0  # 0: the most likely token
     top_p: float = 1.0
     top_k: int = 0  # 0: all
@@ -27,6 +27,7 @@ class SamplingParams(msgspec.Struct, frozen=True, array_like=True):
     min_tokens: int = 0  # no stop token before that many
     stop_token_ids: tuple[int, ...] = ()  # the end-of-sequence set and the request's own
     logprobs: int | None = None  # None: none; n: the chosen token's and the n most likely
+    prompt_logprobs: int | None = None  # the same for the prompt's tokens behind the first
 
 
 class Grammar(msgspec.Struct, frozen=True, array_like=True):
@@ -71,8 +72,8 @@ ToEngine = GenerateRequest | Cancel | Ping
 
 
 class TokenLogprobs(msgspec.Struct, frozen=True, array_like=True):
-    """Log-probabilities of one generated token under the model's own distribution (before temperature,
-    penalties and filters), and the most likely alternatives in falling order."""
+    """Log-probabilities of one token under the model's own distribution (before temperature, penalties and filters),
+    and the most likely alternatives in falling order."""
 
     logprob: float
     top: list[tuple[int, float]]
@@ -88,6 +89,8 @@ class StepOutput(msgspec.Struct, array_like=True):
     logprobs: list[TokenLogprobs] | None = None  # one for each of token_ids
     cached_tokens: int | None = None  # prompt tokens found in the prefix cache; on the first output only
     queue_seconds: float | None = None  # arrival to first scheduled; on the first output only
+    # The next of the prompt's tokens behind its first, if they were asked for: all have come with the first token.
+    prompt_logprobs: list[TokenLogprobs] | None = None
 
 
 class EngineStats(msgspec.Struct, frozen=True, array_like=True):

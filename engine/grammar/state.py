@@ -5,12 +5,18 @@ free ──a token of begin_with, or behind one of begin_after──▶ active �
 """
 
 from collections.abc import Collection, Sequence
+from concurrent.futures import Future
 
 from llguidance import LLMatcher
 
-from engine.grammar.compiler import MAX_FORCED_BYTES, CompiledGrammar, error_text
+from engine.grammar.automaton import Automaton
+from engine.grammar.compiler import CompiledGrammar
+from engine.grammar.source import error_text, too_long
 from engine.grammar.tokens import GrammarTokens
 from engine.scheduling.plan import Constrained
+
+MASKS_BETWEEN_MEASURES = 32
+MAX_FORCED_TOKENS = 256  # in one step, whose length they add to; the next step goes on
 
 
 class GrammarState:
@@ -24,8 +30,8 @@ class GrammarState:
         self, compiled: CompiledGrammar, output: Sequence[int], stop: Collection[int], min_tokens: int, forcing: bool
     ) -> None:
         grammar = compiled.grammar
+        self._compiled = compiled
         self._grammar = grammar
-        self._automaton = compiled.automaton
         self.stop = frozenset(stop)
         self.error: str | None = None
         self._forbidden = list(grammar.forbidden)
@@ -33,6 +39,9 @@ class GrammarState:
         self._forcing = forcing
         self._length = 0
         self._matcher: LLMatcher | None = None
+        self._consumed: list[int] = []
+        self._masks = 0
+        self._fresh: Future[CompiledGrammar] | None = None
         if grammar.source is not None and not grammar.begin_with and not grammar.begin_after:
             self._begin()
         for token in output:
@@ -44,10 +53,15 @@ class GrammarState:
         return self._matcher
 
     @property
+    def automaton(self) -> Automaton | None:
+        """What `matcher` is a copy of."""
+        return self._compiled.automaton
+
+    @property
     def tokens(self) -> GrammarTokens:
         """The vocabulary of `matcher`."""
-        assert self._automaton is not None
-        return self._automaton.tokens
+        assert self.automaton is not None
+        return self.automaton.tokens
 
     @property
     def forbidden(self) -> list[int]:
@@ -66,8 +80,11 @@ class GrammarState:
         if matcher is None or self._ends(token):
             return None  # free, or at its end
         forced: list[int] = []
-        while self.error is None and not matcher.is_stopped() and (run := self._forced_run(matcher)):
-            for forced_token in run:
+        while self.error is None and not matcher.is_stopped() and len(forced) < MAX_FORCED_TOKENS:
+            run = self._forced_run(matcher)
+            if not run:
+                break
+            for forced_token in run[: MAX_FORCED_TOKENS - len(forced)]:
                 forced.append(forced_token)
                 self._take(forced_token)
                 if self._ends(forced_token):
@@ -79,14 +96,39 @@ class GrammarState:
 
     def fail(self, text: str) -> Constrained:
         """The request cannot go on under its grammar."""
-        if self._automaton is not None:
-            self._automaton.usable = False
+        if self.automaton is not None:
+            self.automaton.usable = False
         self.error = f"the grammar cannot be followed further: {text}"
         return Constrained(error=self.error)
 
+    def refresh(self) -> None:
+        """Between steps: moves to a fresh automaton when this one is worn and that is compiled."""
+        if self._matcher is None or self.automaton is None or self.automaton.usable or self.error is not None:
+            return
+        if self._fresh is None:
+            self._fresh = self._compiled.compiler.submit(self._grammar)
+        if not self._fresh.done() or self._fresh.exception() is not None:
+            return  # goes on with what it has
+        automaton = self._fresh.result().automaton
+        assert automaton is not None
+        matcher = automaton.matcher.deep_copy()
+        if matcher.try_consume_tokens(self._consumed) == len(self._consumed):
+            automaton.measure(matcher)
+            automaton.needed_bytes = automaton.grown_bytes
+            self._compiled.automaton, self._matcher, self._fresh = automaton, matcher, None
+
+    def count_mask(self) -> None:
+        """To be called for each mask of `matcher`. Has its automaton measured: often at first, since most that it will
+        ever see is new then."""
+        self._masks += 1
+        if self._masks % MASKS_BETWEEN_MEASURES == 0 or self._masks.bit_count() == 1:
+            assert self.automaton is not None
+            assert self._matcher is not None
+            self._compiled.compiler.used(self.automaton, self._matcher)
+
     def _begin(self) -> None:
-        assert self._automaton is not None, "a grammar that never begins"
-        self._matcher = self._automaton.matcher.deep_copy()
+        assert self.automaton is not None, "a grammar that never begins"
+        self._matcher = self.automaton.matcher.deep_copy()
 
     def _ends(self, token: int) -> bool:
         """Whether the request ends with `token`, its newest, because that is a stop token."""
@@ -108,13 +150,15 @@ class GrammarState:
         assert matcher is not None
         if self._ends(token):
             return  # the end of the request is not part of the text that matches
+        self._consumed.append(token)
         if self.error is None and not matcher.consume_token(token):
             self.fail(error_text(matcher))
 
     def _forced_run(self, matcher: LLMatcher) -> list[int]:
         """The next tokens that are without alternative, up to a bound of their text."""
-        if len(matcher.compute_ff_bytes()) > MAX_FORCED_BYTES:
-            self.fail(f"it leaves no choice for more than {MAX_FORCED_BYTES} bytes")
+        reason = too_long(matcher.compute_ff_bytes())
+        if reason is not None:
+            self.fail(reason)
             return []
         if not self._forcing:
             return []

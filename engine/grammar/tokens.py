@@ -30,6 +30,7 @@ class GrammarTokens:
 
     size: int
     library: LLTokenizer
+    control_names: tuple[str, ...]
 
     @property
     def end(self) -> int:
@@ -60,12 +61,13 @@ def _of_tiktoken(vocabulary: TiktokenVocabulary) -> GrammarTokens:
         eos_token=size,
         n_vocab=size + 1,
     )
-    return GrammarTokens(size, library)
+    return GrammarTokens(size, library, tuple(vocabulary.control_tokens))
 
 
 def _of_huggingface(vocabulary: HuggingFaceVocabulary) -> GrammarTokens:
     size = len(vocabulary.token_bytes)
-    return GrammarTokens(size, LLTokenizer(TokenizerWrapper(_HuggingFaceEncoder(vocabulary))))
+    library = LLTokenizer(TokenizerWrapper(_HuggingFaceEncoder(vocabulary)))
+    return GrammarTokens(size, library, tuple(vocabulary.control_tokens))
 
 
 class _HuggingFaceEncoder:

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from engine.errors import RequestRefused
-from engine.grammar.compiler import COMPILE_SECONDS, INVALID, CompiledGrammar, GrammarCompiler
+from engine.grammar.compiler import BUSY, COMPILE_SECONDS, INVALID, CompiledGrammar, GrammarCompiler
 from engine.messages import GenerateRequest
 
 
@@ -14,18 +14,14 @@ from engine.messages import GenerateRequest
 class _Waiting:
     request: GenerateRequest
     compiled: Future[CompiledGrammar]
-    deadline: float | None = None  # once it is being compiled: waiting for others' grammars does not count
+    deadline: float
 
     def is_ready(self, now: float) -> bool:
-        if self.compiled.done():
-            return True
-        if self.deadline is None and self.compiled.running():
-            self.deadline = now + COMPILE_SECONDS
-        return self.deadline is not None and now >= self.deadline
+        return self.compiled.done() or now >= self.deadline
 
 
 class WaitingForGrammar:
-    """`clock` in seconds, for the time limit: a compilation cannot be interrupted, but its request does not wait."""
+    """`clock` in seconds, for the time limit, which waiting for others' grammars counts towards."""
 
     def __init__(self, compiler: GrammarCompiler, clock: Callable[[], float] = time.monotonic) -> None:
         self._compiler = compiler
@@ -38,7 +34,8 @@ class WaitingForGrammar:
     def add(self, request: GenerateRequest) -> None:
         """Starts to compile the request's grammar. Raises RequestRefused."""
         assert request.grammar is not None
-        self._waiting[request.id] = _Waiting(request, self._compiler.submit(request.grammar))
+        compiled = self._compiler.submit(request.grammar)
+        self._waiting[request.id] = _Waiting(request, compiled, self._clock() + COMPILE_SECONDS)
 
     def cancel(self, request_id: str) -> bool:
         """Forgets a request. False if it is not here."""
@@ -62,14 +59,16 @@ class WaitingForGrammar:
             if entry.is_ready(now):
                 ready.append((entry.request, _result(entry.compiled)))
         for request, _ in ready:
-            del self._waiting[request.id]
+            self._waiting.pop(request.id).compiled.cancel()
         return ready
 
 
 def _result(compiled: Future[CompiledGrammar]) -> CompiledGrammar | RequestRefused:
     if not compiled.done():
-        text = f"the grammar cannot be used: compiling it takes longer than {COMPILE_SECONDS:.0f} s"
-        return RequestRefused(text, INVALID)
+        text = (
+            f"the grammar could not be compiled within {COMPILE_SECONDS:.0f} s, others being before it: try again later"
+        )
+        return RequestRefused(text, BUSY)
     error = compiled.exception()
     if error is None:
         return compiled.result()

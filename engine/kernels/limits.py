@@ -3,3 +3,7 @@
 # Prefill attention works on this many queries and keys at a time.
 PREFILL_QUERY_BLOCK = 256
 PREFILL_KEY_BLOCK = 256
+# Packed matrices are unpacked this many values at a time.
+UNPACKED_VALUES = 1 << 20
+# What unpacking takes at its widest, for each value: int32 and fp32 copies beside the result.
+UNPACKING_BYTES = 28

@@ -3,17 +3,18 @@
 Shapes: T tokens, X in, Y out.
 """
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from engine.kernels import reference
+from engine.layers.weight import Forms, Weight
 
 
 class Linear(nn.Module):
-    """x_TX @ weight_YX.T. The weight is left uninitialised: the loader fills it."""
+    """x_TX @ weight_YX.T."""
 
-    def __init__(self, inputs: int, outputs: int, dtype: torch.dtype) -> None:
+    def __init__(self, inputs: int, outputs: int, forms: Forms) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, dtype=dtype), requires_grad=False)
+        self.weight = Weight((outputs, inputs), forms.formats.linear, forms.dtype)
 
     def forward(self, x_TX: Tensor) -> Tensor:
-        return functional.linear(x_TX, self.weight)
+        return reference.linear(x_TX, self.weight.packed)

@@ -21,48 +21,38 @@ the whole would copy it in every step.
 import torch
 from torch import Tensor, nn
 
-from engine.kernels import reference
+from engine.kernels import reference, reference_attention
 from engine.kernels.limits import PREFILL_KEY_BLOCK, PREFILL_QUERY_BLOCK
 from engine.layers.linear import Linear
 from engine.layers.norm import RMSNorm
+from engine.layers.weight import Forms
 from engine.models.batch import DecodeGroup, ForwardBatch, PrefillChunk
+from engine.models.config import MLAConfig
 
 # The published model leaves the norms of its low-rank projections at this value, whatever rms_norm_eps says.
 LOW_RANK_NORM_EPS = 1e-6
 
 
 class MLA(nn.Module):
-    """One attention layer. `query_rank` None: queries come straight from the hidden state."""
+    """One attention layer."""
 
-    def __init__(
-        self,
-        *,
-        hidden: int,
-        heads: int,
-        query_rank: int | None,
-        latent: int,
-        nope: int,
-        rotary: int,
-        value: int,
-        softmax_scale: float,
-        rope_interleaved: bool,
-        dtype: torch.dtype,
-    ) -> None:
+    def __init__(self, hidden: int, attention: MLAConfig, *, scale: float, interleaved: bool, forms: Forms) -> None:
         super().__init__()
+        heads, query_rank, latent = attention.heads, attention.query_rank, attention.latent
+        nope, rotary, value = attention.nope, attention.rotary, attention.value
         self.heads, self.nope, self.rotary, self.latent = heads, nope, rotary, latent
-        self.softmax_scale = softmax_scale
-        self.rope_interleaved = rope_interleaved
+        self.scale, self.interleaved = scale, interleaved
         self.query_block, self.key_block = PREFILL_QUERY_BLOCK, PREFILL_KEY_BLOCK
         query_width = heads * (nope + rotary)
         # First stage, one matrix: the query's (or its low-rank form's) rows, then the latent's, then the rotary key's.
         self.first_stage = [query_rank or query_width, latent, rotary]
-        self.qkv_a_proj = Linear(hidden, sum(self.first_stage), dtype)
-        self.q_a_norm = RMSNorm(query_rank, LOW_RANK_NORM_EPS, dtype) if query_rank else None
-        self.q_b_proj = Linear(query_rank, query_width, dtype) if query_rank else None
-        self.kv_a_norm = RMSNorm(latent, LOW_RANK_NORM_EPS, dtype)
-        self.up_k = nn.Parameter(torch.empty(heads, nope, latent, dtype=dtype), requires_grad=False)
-        self.up_v = nn.Parameter(torch.empty(heads, value, latent, dtype=dtype), requires_grad=False)
-        self.o_proj = Linear(heads * value, hidden, dtype)
+        self.qkv_a_proj = Linear(hidden, sum(self.first_stage), forms)
+        self.q_a_norm = RMSNorm(query_rank, LOW_RANK_NORM_EPS, forms.dtype) if query_rank else None
+        self.q_b_proj = Linear(query_rank, query_width, forms) if query_rank else None
+        self.kv_a_norm = RMSNorm(latent, LOW_RANK_NORM_EPS, forms.dtype)
+        self.up_k = nn.Parameter(torch.empty(heads, nope, latent, dtype=forms.dtype), requires_grad=False)
+        self.up_v = nn.Parameter(torch.empty(heads, value, latent, dtype=forms.dtype), requires_grad=False)
+        self.o_proj = Linear(heads * value, hidden, forms)
 
     def forward(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
         """Writes the tokens' latents to the cache, then attends to it. Returns [T, D]."""
@@ -87,7 +77,7 @@ class MLA(nn.Module):
         query_THQ = torch.unflatten(query_TW, -1, (self.heads, -1))
         query_nope, query_rotary = torch.split(query_THQ, [self.nope, self.rotary], dim=-1)
         # The queries' rotary parts and the one key are rotated together, the key as one more head.
-        rotated = reference.rotary(torch.cat([query_rotary, key_TR[:, None]], dim=1), turns_T, self.rope_interleaved)
+        rotated = reference.rotary(torch.cat([query_rotary, key_TR[:, None]], dim=1), turns_T, self.interleaved)
         query_THQ = torch.cat([query_nope, rotated[:, :-1]], dim=-1)
         return query_THQ, torch.cat([self.kv_a_norm(latent_TL), rotated[:, -1]], dim=-1)
 
@@ -95,21 +85,21 @@ class MLA(nn.Module):
         """Absorbed form. Returns [A, H, V]."""
         query_HAN, query_HAR = torch.split(query_AHQ.transpose(0, 1), [self.nope, self.rotary], dim=-1)
         query_AHC = torch.cat([torch.bmm(query_HAN, self.up_k), query_HAR], dim=-1).transpose(0, 1)
-        out_AHL = reference.mla_decode(
-            query_AHC, cache_BPC, group.block_table_RB, group.context_lens_R, self.latent, self.softmax_scale
+        out_AHL = reference_attention.mla_decode(
+            query_AHC, cache_BPC, group.block_table_RB, group.context_lens_R, self.latent, self.scale
         )
         return torch.bmm(out_AHL.transpose(0, 1), self.up_v.transpose(1, 2)).transpose(0, 1)
 
     def _prefill(self, query_THQ: Tensor, cache_BPC: Tensor, chunk: PrefillChunk) -> Tensor:
         """Expanded form. Returns [T, H, V]."""
-        return reference.mla_prefill(
+        return reference_attention.mla_prefill(
             query_THQ,
             cache_BPC,
             chunk.blocks_B,
             chunk.start,
             self.up_k,
             self.up_v,
-            self.softmax_scale,
+            self.scale,
             self.query_block,
             self.key_block,
         )

@@ -1,4 +1,4 @@
-"""Rotary position embedding and its YaRN extension: the angles, and what YaRN does to the softmax scale.
+"""Rotary position embedding and its extensions: the angles, and what YaRN does to the softmax scale.
 
 Applying the angles is the kernel `rotary`. Nothing here knows heads or caches.
 Shapes: T tokens, R rotary dimensions (R/2 pairs).
@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from engine.models.config import RopeConfig, YarnConfig
+from engine.models.config import Llama3Config, RopeConfig, YarnConfig
 
 
 class RotaryEmbedding(nn.Module):
@@ -20,7 +20,7 @@ class RotaryEmbedding(nn.Module):
         # On the CPU even where the model is being built without memory: there is nothing to load here.
         frequencies = torch.tensor(inverse_frequencies(width, rope), dtype=torch.float32, device="cpu")
         self.register_buffer("frequencies", frequencies, persistent=False)
-        self.magnitude = rotary_magnitude(rope.yarn)
+        self.magnitude = rotary_magnitude(rope)
 
     def forward(self, positions_T: Tensor) -> Tensor:
         """positions_T int64 -> complex64 [T, R/2]."""
@@ -30,14 +30,25 @@ class RotaryEmbedding(nn.Module):
 
 
 def inverse_frequencies(width: int, rope: RopeConfig) -> list[float]:
-    """Radians per position of each of the width/2 pairs, `theta ** (-2i / width)`, stretched by YaRN if it is on."""
+    """Radians per position of each of the width/2 pairs, `theta ** (-2i / width)`, changed by what extends the
+    context."""
     plain = [rope.theta ** (-2 * pair / width) for pair in range(width // 2)]
-    if rope.yarn is None:
+    if isinstance(rope.scaling, YarnConfig):
+        ramp = _yarn_ramp(width, rope.theta, rope.scaling)
+    elif isinstance(rope.scaling, Llama3Config):
+        ramp = [_llama3_share(frequency, rope.scaling) for frequency in plain]
+    else:
         return plain
-    return [
-        frequency / rope.yarn.factor * ramp + frequency * (1 - ramp)
-        for frequency, ramp in zip(plain, _yarn_ramp(width, rope.theta, rope.yarn), strict=True)
-    ]
+    factor = rope.scaling.factor
+    return [frequency / factor * share + frequency * (1 - share) for frequency, share in zip(plain, ramp, strict=True)]
+
+
+def _llama3_share(frequency: float, llama3: Llama3Config) -> float:
+    """How far a pair is interpolated: 0 for those that turn more than high_freq_factor times over the original
+    context, 1 for those that turn less than low_freq_factor times, linear in the number of turns between."""
+    turns = llama3.original_max_position_embeddings * frequency / (2 * math.pi)
+    share = (llama3.high_freq_factor - turns) / (llama3.high_freq_factor - llama3.low_freq_factor)
+    return min(max(share, 0.0), 1.0)
 
 
 def _yarn_ramp(width: int, theta: float, yarn: YarnConfig) -> list[float]:
@@ -58,17 +69,18 @@ def _magnitude_scale(factor: float, mscale: float) -> float:
     return 0.1 * mscale * math.log(factor) + 1.0 if factor > 1 else 1.0
 
 
-def rotary_magnitude(yarn: YarnConfig | None) -> float:
-    """What multiplies the rotated values: 1 for the published models, whose two mscales are equal."""
-    if yarn is None:
+def rotary_magnitude(rope: RopeConfig) -> float:
+    """What multiplies the rotated values: 1 without YaRN, and for the published models whose two mscales are equal."""
+    yarn = rope.scaling
+    if not isinstance(yarn, YarnConfig):
         return 1.0
     return _magnitude_scale(yarn.factor, yarn.mscale) / _magnitude_scale(yarn.factor, yarn.mscale_all_dim)
 
 
-def softmax_scale(query_width: int, yarn: YarnConfig | None) -> float:
+def softmax_scale(query_width: int, rope: RopeConfig) -> float:
     """1 / sqrt(query_width), times the square of YaRN's mscale_all_dim magnitude: the part of YaRN that is easily
     forgotten."""
     scale = 1 / math.sqrt(query_width)
-    if yarn is not None:
-        scale *= _magnitude_scale(yarn.factor, yarn.mscale_all_dim) ** 2
+    if isinstance(rope.scaling, YarnConfig):
+        scale *= _magnitude_scale(rope.scaling.factor, rope.scaling.mscale_all_dim) ** 2
     return scale

@@ -7,41 +7,36 @@ import torch
 from torch import Tensor, nn
 
 from engine.kernels import reference
+from engine.models.config import MoEConfig
 
 
 class Router(nn.Module):
-    """DeepSeek-V3's sigmoid router with correction bias and group-limited choice. Both parameters are fp32 whatever
-    the model's dtype, and so is the arithmetic: rounding here changes which experts run."""
+    """Parameters and arithmetic are fp32 whatever the model's dtype: rounding here changes which experts run.
 
-    def __init__(
-        self,
-        hidden: int,
-        experts: int,
-        *,
-        experts_per_token: int,
-        groups: int,
-        groups_kept: int,
-        normalize: bool,
-        scale: float,
-    ) -> None:
+    `sigmoid` scoring is DeepSeek-V3's, with a correction bias and group-limited choice; `softmax` is Qwen3's."""
+
+    def __init__(self, hidden: int, moe: MoEConfig) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(experts, hidden, dtype=torch.float32), requires_grad=False)
-        self.bias = nn.Parameter(torch.empty(experts, dtype=torch.float32), requires_grad=False)
-        self.experts_per_token = experts_per_token
-        self.groups = groups
-        self.groups_kept = groups_kept
-        self.normalize = normalize
-        self.scale = scale
+        self.moe = moe
+        self.weight = nn.Parameter(torch.empty(moe.experts, hidden, dtype=torch.float32), requires_grad=False)
+        biased = moe.scoring == "sigmoid"
+        bias = nn.Parameter(torch.empty(moe.experts, dtype=torch.float32), requires_grad=False) if biased else None
+        self.bias = bias
 
     def forward(self, hidden_TD: Tensor) -> tuple[Tensor, Tensor]:
         """Returns weights_TK (fp32) and expert ids_TK."""
+        moe = self.moe
+        if self.bias is None:
+            return reference.route_softmax(
+                hidden_TD, self.weight, experts_per_token=moe.per_token, normalize=moe.normalize
+            )
         return reference.route(
             hidden_TD,
             self.weight,
             self.bias,
-            experts_per_token=self.experts_per_token,
-            groups=self.groups,
-            groups_kept=self.groups_kept,
-            normalize=self.normalize,
-            scale=self.scale,
+            experts_per_token=moe.per_token,
+            groups=moe.groups,
+            groups_kept=moe.groups_kept,
+            normalize=moe.normalize,
+            scale=moe.scale,
         )

@@ -1,9 +1,36 @@
 """How large a model is, from its config alone. Exact; never imports torch.
 
-Letters: D model, H heads, E experts, F expert width, L latent, N head without rotary, R rotary, V value head.
+Letters: D model, H heads, G heads of keys, E experts, F expert width, L latent, N head without rotary, R rotary,
+V value head, W head.
 """
 
-from engine.models.config import ModelConfig
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.kernels.formats import FP32, Formats, matrix_bytes
+from engine.models.config import GQAConfig, MLAConfig, MLPConfig, ModelConfig, MoEConfig
+
+Kind = Literal["plain", "fp32", "linear", "expert"]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """`count` matrices of one size; a vector has one row. Of what kind decides the format."""
+
+    rows: int
+    columns: int
+    kind: Kind
+    count: int = 1
+
+    @property
+    def parameters(self) -> int:
+        return self.count * self.rows * self.columns
+
+    def bytes(self, formats: Formats, dtype_bytes: int) -> int:
+        if self.kind == "fp32":
+            return self.parameters * FP32
+        format = {"plain": "plain", "linear": formats.linear, "expert": formats.experts}[self.kind]
+        return self.count * matrix_bytes(self.rows, self.columns, format, dtype_bytes)
 
 
 def kv_bytes_per_token(model: ModelConfig, dtype_bytes: int) -> int:
@@ -12,27 +39,71 @@ def kv_bytes_per_token(model: ModelConfig, dtype_bytes: int) -> int:
 
 
 def count_parameters(model: ModelConfig) -> dict[str, int]:
-    """Parameters by part of the model; their sum is the model's size. `router` is always fp32."""
-    D, H, L, R, V = (
-        model.hidden_size,
-        model.num_attention_heads,
-        model.kv_lora_rank,
-        model.qk_rope_head_dim,
-        model.v_head_dim,
-    )
-    N, E, F = model.qk_nope_head_dim, model.n_routed_experts, model.moe_intermediate_size
-    layers, dense = model.num_hidden_layers, model.first_k_dense_replace
-    sparse = layers - dense
-    rank = model.q_lora_rank
-    query = D * H * (N + R) if rank is None else D * rank + rank + rank * H * (N + R)
-    attention = query + D * (L + R) + L + H * (N + V) * L + H * V * D
-    embedding = model.vocab_size * D
-    return {
-        "embedding and head": embedding * (1 if model.tie_word_embeddings else 2),
-        "attention": layers * attention,
-        "norms": (2 * layers + 1) * D,
-        "dense MLP": dense * 3 * D * model.intermediate_size,
-        "shared experts": sparse * 3 * D * F * model.n_shared_experts,
-        "router": sparse * (E * D + E),
-        "experts": sparse * E * 3 * D * F,
+    """Parameters by part of the model; their sum is the model's size."""
+    return {part: sum(matrix.parameters for matrix in held) for part, held in matrices(model).items()}
+
+
+def weight_bytes(model: ModelConfig, formats: Formats, dtype_bytes: int) -> dict[str, int]:
+    """What each part takes in memory, in these formats."""
+    return {part: sum(matrix.bytes(formats, dtype_bytes) for matrix in held) for part, held in matrices(model).items()}
+
+
+def matrices(model: ModelConfig) -> dict[str, list[Matrix]]:
+    """All parameters by part of the model."""
+    D, layers, sparse = model.hidden_size, model.num_hidden_layers, len(model.moe_layers)
+    attention = model.attention
+    each = _mla(attention, D, layers) if isinstance(attention, MLAConfig) else _gqa(attention, D, layers)
+    parts = {
+        "embedding and head": [Matrix(model.vocab_size, D, "plain", 1 if model.tie_word_embeddings else 2)],
+        "attention": each,
+        "norms": [Matrix(1, D, "plain", 2 * layers + 1)],
     }
+    if model.mlp is not None:
+        parts["dense MLP"] = _mlp(model.mlp, D, model.dense_layers)
+    if model.moe is not None:
+        parts |= _mixture(model.moe, D, sparse)
+    return parts
+
+
+def _mla(attention: MLAConfig, D: int, layers: int) -> list[Matrix]:
+    """up_k and up_v are plain in any format: batched products work on them."""
+    H, L, R, V, N = attention.heads, attention.latent, attention.rotary, attention.value, attention.nope
+    rank = attention.query_rank
+    held = [
+        Matrix((rank or H * (N + R)) + L + R, D, "linear", layers),
+        Matrix(1, L, "plain", layers),
+        Matrix(H * (N + V), L, "plain", layers),
+        Matrix(D, H * V, "linear", layers),
+    ]
+    if rank is not None:
+        held += [Matrix(1, rank, "plain", layers), Matrix(H * (N + R), rank, "linear", layers)]
+    return held
+
+
+def _gqa(attention: GQAConfig, D: int, layers: int) -> list[Matrix]:
+    H, G, W = attention.heads, attention.kv_heads, attention.head
+    return [
+        Matrix((H + 2 * G) * W, D, "linear", layers),
+        Matrix(1, W, "plain", 2 * layers),
+        Matrix(D, H * W, "linear", layers),
+    ]
+
+
+def _mlp(mlp: MLPConfig, D: int, layers: int) -> list[Matrix]:
+    """A gate beside the way up, or the two coefficients of xIELU."""
+    down = Matrix(D, mlp.width, "linear", layers)
+    if mlp.activation == "silu":
+        return [Matrix(2 * mlp.width, D, "linear", layers), down]
+    return [Matrix(mlp.width, D, "linear", layers), down, Matrix(1, 1, "plain", 2 * layers)]
+
+
+def _mixture(moe: MoEConfig, D: int, layers: int) -> dict[str, list[Matrix]]:
+    E, F = moe.experts, moe.width
+    router = [Matrix(E, D, "fp32", layers)]
+    if moe.scoring == "sigmoid":
+        router.append(Matrix(1, E, "fp32", layers))
+    parts = {"router": router}
+    if moe.shared:
+        parts["shared experts"] = [Matrix(2 * moe.shared, D, "linear", layers), Matrix(D, moe.shared, "linear", layers)]
+    parts["experts"] = [Matrix(2 * F, D, "expert", layers * E), Matrix(D, F, "expert", layers * E)]
+    return parts

@@ -16,7 +16,7 @@ from llguidance.numpy import fill_next_token_bitmask_par
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.grammar.compiler import error_text
+from engine.grammar.source import error_text
 from engine.grammar.state import GrammarState
 from engine.scheduling.plan import Constrained
 
@@ -37,6 +37,8 @@ class GrammarMasks:
 
     def start(self, states: Mapping[int, GrammarState]) -> None:
         """Begins to compute the masks of those of `states` (by index of their row in the logits) that are active."""
+        for state in states.values():
+            state.refresh()
         active = {index: state for index, state in states.items() if state.matcher is not None or state.error}
         self._indices = list(active)
         self._forbidden = self._thread.submit(self._compute, active) if active else None
@@ -90,6 +92,7 @@ class GrammarMasks:
             return Constrained(error=state.error)
         matcher, size = state.matcher, state.tokens.size
         assert matcher is not None
+        state.count_mask()
         if matcher.is_error():
             return state.fail(error_text(matcher))
         forbidden_V[:size] = np.unpackbits(np.invert(bits_W).view(np.uint8), bitorder="little", count=size)

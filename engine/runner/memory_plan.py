@@ -3,19 +3,20 @@
 Owns the decisions that follow from it: KV cache size, maximum length, dtype. Pure arithmetic on the two configs; never
 imports torch. Weights and KV cache are exact, the workspace is an upper bound; tests hold all three against reality.
 
-Letters: D model, H heads, K experts of a token, F expert width, L latent, N head without rotary, R rotary, Q = N + R,
-C = L + R, V value head, T tokens of a step.
+Letters: D model, H heads, L latent, N head without rotary, R rotary, Q = N + R, C = L + R, V value head, G heads of
+keys, W head, T tokens of a step.
 """
 
 from dataclasses import dataclass
 
 from engine.config import EngineConfig
 from engine.errors import ConfigError, DoesNotFit
-from engine.kernels.limits import PREFILL_KEY_BLOCK, PREFILL_QUERY_BLOCK
+from engine.kernels.formats import FP8_BLOCK, Formats
+from engine.kernels.limits import PREFILL_KEY_BLOCK, PREFILL_QUERY_BLOCK, UNPACKED_VALUES, UNPACKING_BYTES
 from engine.messages import PlanLine
 from engine.models.batch import DECODE_WORKSPACE_TOKENS
-from engine.models.config import ModelConfig
-from engine.models.sizes import count_parameters, kv_bytes_per_token
+from engine.models.config import GQAConfig, MLAConfig, MLPConfig, ModelConfig, MoEConfig
+from engine.models.sizes import count_parameters, kv_bytes_per_token, matrices, weight_bytes
 
 DTYPE_BYTES = {"bfloat16": 2, "float32": 4}
 FP32 = 4
@@ -27,6 +28,11 @@ ALLOCATOR_FLOOR = 32 << 20
 # fp32 rows of the vocabulary that sampling holds at once beside the logits when every request asks for the most:
 # log-probabilities, penalties and their counts, scaled, sorted with int64 places, summed in fp64. Measured: 12.8.
 SAMPLER_ROWS = 14
+# Grammars live in the host's memory. The library's trie over the vocabulary, for a token (measured for 163,840: 762);
+# the two processes that try grammars first; and what compiled grammars may take, in use and kept.
+GRAMMAR_TOKEN_BYTES = 800
+GRAMMAR_TRIALS = 2 * (32 << 20)
+GRAMMAR_SHARE, GRAMMAR_MIN, GRAMMAR_MAX = 1 / 16, 32 << 20, 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class MemoryPlan:
     max_model_len: int
     dtype: str
     dtype_bytes: int
+    grammar_bytes: int  # for compiled grammars
     notes: tuple[str, ...]
 
 
@@ -71,6 +78,8 @@ def plan_memory(engine: EngineConfig, model: ModelConfig, available_bytes: int) 
     fit = _fit(engine, model, available_bytes, size, longest)
     kv_tokens = fit.blocks * engine.block_size
     max_model_len = _max_model_len(engine, model, kv_tokens, notes)
+    if engine.quantize is not None:
+        notes.append(f"matrices are packed in {engine.quantize} (abruzzi check-quantization tells what that costs)")
     detail = f"{fit.blocks:,} blocks of {engine.block_size}, {kv_tokens:,} tokens"
     lines = (*fit.weights, PlanLine("KV cache", fit.blocks * fit.block_bytes, detail), *fit.workspace)
     return MemoryPlan(
@@ -84,6 +93,7 @@ def plan_memory(engine: EngineConfig, model: ModelConfig, available_bytes: int) 
         max_model_len=max_model_len,
         dtype=dtype,
         dtype_bytes=size,
+        grammar_bytes=_grammar_bytes(engine, available_bytes),
         notes=tuple(notes),
     )
 
@@ -101,7 +111,9 @@ def _longest(engine: EngineConfig, model: ModelConfig) -> int:
 
 
 def _fit(engine: EngineConfig, model: ModelConfig, available_bytes: int, size: int, longest: int) -> _Fit:
-    weights, workspace = _weights(model, size), _workspace(engine, model, size, longest)
+    weights, workspace = _weights(engine, model, size), _workspace(engine, model, size, longest)
+    if engine.device != "cuda":
+        workspace += _grammars(engine, model, available_bytes)
     weight_bytes, workspace_bytes = (sum(line.bytes for line in lines) for lines in (weights, workspace))
     left = available_bytes - weight_bytes - workspace_bytes
     if left <= 0:
@@ -115,14 +127,17 @@ def _fit(engine: EngineConfig, model: ModelConfig, available_bytes: int, size: i
     return _Fit(weights, workspace, _kv_blocks(engine, model, left, block_bytes), block_bytes)
 
 
-def _weights(model: ModelConfig, size: int) -> list[PlanLine]:
-    parts = count_parameters(model)
-    lines = []
-    for name, count in parts.items():
-        if count:
-            bytes_each = FP32 if name == "router" else size
-            lines.append(PlanLine(name, count * bytes_each, f"{_count(count)} parameters"))
-    return lines
+def _weights(engine: EngineConfig, model: ModelConfig, size: int) -> list[PlanLine]:
+    counts = count_parameters(model)
+    sizes = weight_bytes(model, formats_of(engine, model), size)
+    return [PlanLine(name, sizes[name], f"{_count(count)} parameters") for name, count in counts.items() if count]
+
+
+def formats_of(engine: EngineConfig, model: ModelConfig) -> Formats:
+    """The formats that the model's matrices have in memory: the checkpoint's, or what was asked for."""
+    if engine.quantize is None:
+        return model.formats
+    return Formats(linear=engine.quantize, experts=engine.quantize)
 
 
 def _workspace(engine: EngineConfig, model: ModelConfig, size: int, longest: int) -> list[PlanLine]:
@@ -132,59 +147,105 @@ def _workspace(engine: EngineConfig, model: ModelConfig, size: int, longest: int
     activations = _activation_workspace(engine, model, size)
     rows = min(engine.max_running, engine.max_batch_tokens)
     logits = rows * (model.hidden_size * size + model.vocab_size * (size + FP32 + SAMPLER_ROWS * FP32))
-    slack = max(int(ALLOCATOR_SLACK * (attention + activations + logits)), ALLOCATOR_FLOOR)
+    unpacking = _unpacking(formats_of(engine, model), model)
+    slack = max(int(ALLOCATOR_SLACK * (attention + activations + logits + unpacking)), ALLOCATOR_FLOOR)
     return [
         PlanLine("workspace: attention", attention, f"{PREFILL_QUERY_BLOCK} queries by {PREFILL_KEY_BLOCK} keys"),
         PlanLine("workspace: activations", activations, f"{engine.max_batch_tokens:,} tokens a step"),
         PlanLine("workspace: logits", logits, f"{rows:,} rows and their sampling"),
+        *([PlanLine("workspace: unpacking", unpacking, "packed matrices, some rows at a time")] if unpacking else []),
         PlanLine("workspace: allocator", slack, "holes between the above"),
     ]
 
 
+def _grammars(engine: EngineConfig, model: ModelConfig, available_bytes: int) -> list[PlanLine]:
+    vocabulary = model.vocab_size * GRAMMAR_TOKEN_BYTES
+    compiled = _grammar_bytes(engine, available_bytes)
+    return [
+        PlanLine("grammars: vocabulary", vocabulary, f"{model.vocab_size:,} tokens"),
+        PlanLine("grammars: compiled", compiled + GRAMMAR_TRIALS, f"{_human(compiled)} kept and in use, and trials"),
+    ]
+
+
+def _grammar_bytes(engine: EngineConfig, available_bytes: int) -> int:
+    if engine.device == "cuda":
+        return GRAMMAR_MAX
+    return min(GRAMMAR_MAX, max(GRAMMAR_MIN, int(available_bytes * GRAMMAR_SHARE)))
+
+
+def _unpacking(formats: Formats, model: ModelConfig) -> int:
+    """The rows of one matrix that are unpacked at a time, at least a block of the widest."""
+    if formats == Formats():
+        return 0
+    widest = max(matrix.columns for held in matrices(model).values() for matrix in held)
+    return max(UNPACKED_VALUES, FP8_BLOCK * widest) * UNPACKING_BYTES
+
+
 def _attention_workspace(engine: EngineConfig, model: ModelConfig, size: int, longest: int) -> int:
     """The larger of a full prefill chunk and the widest decode group, on top of the layer's projections."""
-    D, H, L, R, V = (
-        model.hidden_size,
-        model.num_attention_heads,
-        model.kv_lora_rank,
-        model.qk_rope_head_dim,
-        model.v_head_dim,
-    )
-    N = model.qk_nope_head_dim
+    # As many keys as a group may gather; each row may add one block of padding; a long request exceeds it alone.
+    rows = min(engine.max_running, engine.max_batch_tokens)
+    keys = min(max(DECODE_WORKSPACE_TOKENS, longest), rows * longest) + rows * engine.block_size
+    if isinstance(model.attention, MLAConfig):
+        return _mla_workspace(engine, model.hidden_size, model.attention, size, rows, keys)
+    return _gqa_workspace(engine, model.hidden_size, model.attention, size, rows, keys)
+
+
+def _mla_workspace(engine: EngineConfig, D: int, attention: MLAConfig, size: int, rows: int, keys: int) -> int:
+    H, L, R, V, N = attention.heads, attention.latent, attention.rotary, attention.value, attention.nope
     Q, C, T = N + R, L + R, engine.max_batch_tokens
-    first_stage = (model.q_lora_rank or H * Q) + C
+    first_stage = (attention.query_rank or H * Q) + C
     # Normalised input, first stage and its norms; queries before, during (fp32) and after rotation; outputs.
     projections = T * ((D + 2 * first_stage + 3 * H * Q + 2 * H * V + D) * size + 2 * (H + 1) * R * FP32)
-
-    key_block = max(PREFILL_KEY_BLOCK, engine.block_size)
-    tile = min(PREFILL_QUERY_BLOCK, T) * key_block
-    running = T * H * (Q * size + V * (size + FP32) + 2 * FP32)  # queries by head; the merged output, peak and total
-    expanded = key_block * (2 * C + H * (2 * N + R + 2 * V)) * size
-    scores = H * tile * (2 * FP32 + 2 * size) + H * PREFILL_QUERY_BLOCK * (Q + 2 * V) * FP32
-    prefill = running + expanded + scores
-
-    rows = min(engine.max_running, T)
-    # As many keys as a group may gather; each row may add one block of padding; a long request exceeds it alone.
-    keys = min(max(DECODE_WORKSPACE_TOKENS, longest), rows * longest) + rows * engine.block_size
+    expanded = _key_block(engine) * (2 * C + H * (2 * N + R + 2 * V)) * size
     decode = keys * (2 * C * size + H * (2 * FP32 + 2 * size) + 1) + rows * H * (2 * C + 2 * L + V) * size
-    return projections + max(prefill, decode)
+    return projections + max(_prefill_workspace(engine, H, Q, V, size) + expanded, decode)
+
+
+def _gqa_workspace(engine: EngineConfig, D: int, attention: GQAConfig, size: int, rows: int, keys: int) -> int:
+    H, G, W, T = attention.heads, attention.kv_heads, attention.head, engine.max_batch_tokens
+    every = H + 2 * G
+    # Normalised input, the projection, its norms; queries and keys before, during (fp32) and after rotation; outputs.
+    projections = T * ((D + (4 * every + 2 * H) * W + D) * size + 2 * (H + G) * W * FP32)
+    expanded = _key_block(engine) * (2 * G + 2 * H) * W * size
+    # The gathered keys and values, and contiguous copies of both for the two products.
+    decode = keys * (4 * G * W * size + H * (2 * FP32 + 2 * size) + 1) + rows * H * 3 * W * size
+    return projections + max(_prefill_workspace(engine, H, W, W, size) + expanded, decode)
+
+
+def _key_block(engine: EngineConfig) -> int:
+    return max(PREFILL_KEY_BLOCK, engine.block_size)
+
+
+def _prefill_workspace(engine: EngineConfig, H: int, Q: int, V: int, size: int) -> int:
+    """Queries by head, the merged output with its peak and total, and the scores of one tile."""
+    T = engine.max_batch_tokens
+    running = T * H * (Q * size + V * (size + FP32) + 2 * FP32)
+    tile = min(PREFILL_QUERY_BLOCK, T) * _key_block(engine)
+    return running + H * tile * (2 * FP32 + 2 * size) + H * PREFILL_QUERY_BLOCK * (Q + 2 * V) * FP32
 
 
 def _activation_workspace(engine: EngineConfig, model: ModelConfig, size: int) -> int:
     """The residual stream and the wider of the two kinds of feed-forward block."""
-    D, K, F, T = (
-        model.hidden_size,
-        model.num_experts_per_tok,
-        model.moe_intermediate_size,
-        engine.max_batch_tokens,
-    )
+    D, T = model.hidden_size, engine.max_batch_tokens
     stream = T * (3 * D * size + D * FP32)  # the norm works on a copy in fp32
-    dense = T * (D + 4 * model.intermediate_size) * size if model.first_k_dense_replace else 0
+    dense = _dense_workspace(model.mlp, D, T, size) if model.mlp else 0
+    sparse = _sparse_workspace(model.moe, D, T, size) if model.moe else 0
+    return stream + max(dense, sparse)
+
+
+def _dense_workspace(mlp: MLPConfig, D: int, T: int, size: int) -> int:
+    if mlp.activation == "silu":
+        return T * (D + 4 * mlp.width) * size
+    return T * ((D + 2 * mlp.width) * size + 6 * mlp.width * FP32)  # xIELU's curve is computed in fp32
+
+
+def _sparse_workspace(moe: MoEConfig, D: int, T: int, size: int) -> int:
     # Rows are copied once per expert visited; each product exists in pieces and joined.
-    visits = T * K * ((3 * D + 5 * F) * size + 8 * FP32)
-    shared = T * (2 * D + 4 * F * model.n_shared_experts) * size
-    routing = T * (D + 4 * model.n_routed_experts) * FP32
-    return stream + max(dense, visits + shared + routing)
+    visits = T * moe.per_token * ((3 * D + 5 * moe.width) * size + 8 * FP32)
+    shared = T * (2 * D + 4 * moe.shared) * size
+    routing = T * (D + 4 * moe.experts) * FP32
+    return visits + shared + routing
 
 
 def _resolve_dtype(asked: str, model: ModelConfig) -> tuple[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Runner: StepPlan -> tensors -> model -> sampler -> StepResult. Owns the order of these; decides nothing."""
+"""Runner: StepPlan -> tensors -> model -> prompt scorer, sampler -> StepResult. Owns their order; decides nothing."""
 
 from typing import Protocol
 
@@ -8,21 +8,27 @@ from torch import Tensor
 from engine.models.batch import ForwardBatch
 from engine.runner.inputs import InputBuilder
 from engine.runner.kv_store import KVStore
+from engine.runner.prompt_scorer import PromptScorer
 from engine.runner.sampler import Sampler
 from engine.scheduling.plan import StepPlan, StepResult
 
 
 class Model(Protocol):
-    """What every file of engine/models provides: one forward pass, float32 logits of `batch.logit_tokens_N`."""
+    """What engine/models provides. D model, N rows of logits, T tokens of the step, V vocabulary."""
 
-    def __call__(self, batch: ForwardBatch, kv: KVStore) -> Tensor: ...
+    def hidden(self, batch: ForwardBatch, kv: KVStore) -> Tensor:
+        """One forward pass: hidden_TD of all its tokens."""
+
+    def logits(self, hidden_ND: Tensor) -> Tensor:
+        """float32 logits_NV of some of them."""
 
 
 class Runner:
     """Keeps per-request state in rows for as long as the scheduler says (see engine/scheduling/plan.py)."""
 
-    def __init__(self, model: Model, kv: KVStore, inputs: InputBuilder, sampler: Sampler) -> None:
+    def __init__(self, model: Model, kv: KVStore, inputs: InputBuilder, sampler: Sampler, scorer: PromptScorer) -> None:
         self._model = model
+        self._scorer = scorer
         self._kv = kv
         self._inputs = inputs
         self._sampler = sampler
@@ -37,7 +43,12 @@ class Runner:
             self._sampler.add_row(new)
         sampled = [planned.row for planned in plan.requests if planned.sample]
         self._sampler.start_masks(sampled)  # in parallel with the model
-        logits_NV = self._model(self._inputs.build(plan), self._kv)
-        if not sampled:
-            return StepResult([], [])
-        return self._sampler.sample(logits_NV, sampled)
+        batch = self._inputs.build(plan)
+        hidden_TD = self._model.hidden(batch, self._kv)
+        scores = self._scorer.score(plan, hidden_TD)
+        result = StepResult([], [])
+        if sampled:
+            logits_NV = self._model.logits(hidden_TD.index_select(0, batch.logit_tokens_N))
+            result = self._sampler.sample(logits_NV, sampled)
+        result.prompt_logprobs = scores
+        return result

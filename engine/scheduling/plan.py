@@ -26,6 +26,20 @@ class NewRow:
 
 
 @dataclass(slots=True)
+class PromptScoring:
+    """Prompt tokens whose log-probabilities a step is to bring, with the `top` most likely at each place: `targets`
+    follow the planned tokens from index `first` on.
+
+        planned token_ids   [ . . first . . last ]
+        targets                     [ . . . . ]      targets[i] comes behind token_ids[first + i]
+    """
+
+    first: int
+    targets: Sequence[int]
+    top: int
+
+
+@dataclass(slots=True)
 class PlannedRequest:
     """The tokens of one request to compute in this step.
 
@@ -42,6 +56,7 @@ class PlannedRequest:
     token_ids: Sequence[int]
     block_ids: Sequence[int]
     sample: bool
+    scoring: PromptScoring | None = None
 
 
 @dataclass(slots=True)
@@ -75,3 +90,5 @@ class StepResult:
     token_ids: list[int]
     logprobs: list[TokenLogprobs | None]
     constrained: dict[int, Constrained] = field(default_factory=dict)
+    # By row, for the planned requests with `scoring`: one for each of its targets. None: no usable logits.
+    prompt_logprobs: dict[int, list[TokenLogprobs] | None] = field(default_factory=dict)

@@ -29,6 +29,7 @@ class Request:
         "root",
         "row",
         "sampling",
+        "scored",
         "source",
         "stop",
         "token_ids",
@@ -53,10 +54,16 @@ class Request:
         self.fresh = 1  # bound of what is to do that counts as decoding: what a grammar last forced, and 1
         self.block_ids: list[int] = []
         self.hashes: list[bytes] = []  # of full blocks of token_ids, as far as they were needed
+        self.scored = 0  # prompt tokens behind the first whose log-probabilities went out
         self.published = 0  # blocks that the prefix cache has been told of
         self.cached_tokens = 0  # prompt tokens that needed no computing at first admission
         self.queue_seconds = -1.0  # -1: never scheduled yet
         self.reported = False  # the first StepOutput went out
+
+    @property
+    def to_score(self) -> int:
+        """Prompt tokens whose log-probabilities are wanted and have not gone out."""
+        return 0 if self.sampling.prompt_logprobs is None else self.prompt_length - 1 - self.scored
 
     def finish_reason(self) -> FinishReason | None:
         """Why the request ends with its newest token, or None if it goes on."""

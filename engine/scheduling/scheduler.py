@@ -12,7 +12,7 @@ from operator import attrgetter
 from engine.errors import RequestRefused
 from engine.messages import EngineStats, FinishReason, GenerateRequest, StepOutput
 from engine.scheduling.block_pool import BlockPool
-from engine.scheduling.plan import NO_TOKEN, Constrained, NewRow, PlannedRequest, StepPlan, StepResult
+from engine.scheduling.plan import NO_TOKEN, Constrained, NewRow, PlannedRequest, PromptScoring, StepPlan, StepResult
 from engine.scheduling.policy import WaitingQueue, order_key
 from engine.scheduling.prefix_cache import PrefixCache, extend_hashes, root_hash
 from engine.scheduling.request import Request
@@ -81,7 +81,7 @@ class Scheduler:
         if strange:
             text = f"the prompt has token {strange[0]}, but the model's vocabulary ends at {self.config.vocab_size - 1}"
             raise RequestRefused(text, "invalid_prompt")
-        if prompt >= longest:
+        if prompt + min(1, source.sampling.max_tokens) > longest:
             text = f"the prompt has {prompt} tokens; the context of {longest} must also hold at least one of output"
             raise RequestRefused(text, "context_length_exceeded")
         needed = min(prompt + source.sampling.max_tokens, longest)
@@ -124,10 +124,9 @@ class Scheduler:
         return plan
 
     def commit(self, plan: StepPlan, result: StepResult) -> list[StepOutput]:
-        """Takes in what a step brought. Returns an output for each planned request with `sample`."""
+        """Takes in what a step brought. Returns an output for each planned request with `sample` or `scoring`."""
         outputs: list[StepOutput] = []
         block_size, ended, sampled = self.config.block_size, False, 0
-        constrained = result.constrained
         for planned in plan.requests:
             request = self._by_row[planned.row]
             assert request is not None
@@ -135,38 +134,61 @@ class Scheduler:
             request.computed = before + len(planned.token_ids)
             if before // block_size != request.computed // block_size:
                 self._publish(request)
-            if not planned.sample:
-                continue
-            token = result.token_ids[sampled]
-            if constrained and sampled in constrained:
-                output = self._append_constrained(request, token, constrained[sampled])
-                ends = output.finish_reason is not None or output.error is not None
-            elif token == NO_TOKEN:
-                self.pool.forget(request.block_ids)
-                output = StepOutput(request.id, [], error=("engine_error", _NO_LOGITS))
-                ends = True
+            if planned.sample:
+                output = self._append(request, sampled, result)
+                sampled += 1
+            elif planned.scoring is not None:
+                output = StepOutput(request.id, [])
             else:
-                request.token_ids.append(token)
-                request.length += 1
-                reason = request.finish_reason()
-                output = StepOutput(request.id, [token], reason)
-                ends = reason is not None
-            logprob = result.logprobs[sampled]
-            if logprob is not None and output.token_ids:
-                output.logprobs = [logprob]
+                continue
+            if planned.scoring is not None:
+                self._add_scores(request, result, output)
             if not request.reported:
                 request.reported = True
                 output.cached_tokens = request.cached_tokens
                 output.queue_seconds = request.queue_seconds
-            if ends:
+            if output.finish_reason is not None or output.error is not None:
                 ended = True
                 self._leave(request)
             outputs.append(output)
-            sampled += 1
         if ended:
             self._running = [request for request in self._running if request.row >= 0]
         self._steps += 1
         return outputs
+
+    def _append(self, request: Request, sampled: int, result: StepResult) -> StepOutput:
+        """Appends what entry `sampled` of the result brought the request."""
+        token = result.token_ids[sampled]
+        constrained = result.constrained.get(sampled) if result.constrained else None
+        if token == NO_TOKEN and constrained is None:
+            return self._without_logits(request)
+        if request.length >= request.max_length:  # max_tokens is 0
+            return StepOutput(request.id, [], "length")
+        if constrained is not None:
+            output = self._append_constrained(request, token, constrained)
+        else:
+            request.token_ids.append(token)
+            request.length += 1
+            output = StepOutput(request.id, [token], request.finish_reason())
+        logprob = result.logprobs[sampled]
+        if logprob is not None and output.token_ids:
+            output.logprobs = [logprob]
+        return output
+
+    def _add_scores(self, request: Request, result: StepResult, output: StepOutput) -> None:
+        """Puts the prompt's log-probabilities that the step brought into the request's output."""
+        scores = result.prompt_logprobs[request.row]
+        if scores is None:
+            output.error = self._without_logits(request).error
+            output.token_ids, output.finish_reason, output.logprobs = [], None, None
+        elif output.error is None:
+            request.scored += len(scores)
+            output.prompt_logprobs = scores
+
+    def _without_logits(self, request: Request) -> StepOutput:
+        """The request's end. What it left in the cache shall not be found."""
+        self.pool.forget(request.block_ids)
+        return StepOutput(request.id, [], error=("engine_error", _NO_LOGITS))
 
     def _append_constrained(self, request: Request, token: int, constrained: Constrained) -> StepOutput:
         """Appends the sampled token and those that are forced behind it, up to the first that ends the request."""
@@ -284,8 +306,9 @@ class Scheduler:
         if count <= 0:
             return 0
         start, end = request.computed, request.computed + count
-        tokens = request.token_ids[start:end]
-        plan.requests.append(PlannedRequest(request.row, start, tokens, request.block_ids, end == request.length))
+        tokens, scoring = request.token_ids[start:end], _scoring(request, start, end)
+        last = end == request.length
+        plan.requests.append(PlannedRequest(request.row, start, tokens, request.block_ids, last, scoring))
         return count
 
     # Admission
@@ -314,11 +337,13 @@ class Scheduler:
             left -= self._plan_tokens(plan, request, left, self._waiting.has_eligible)
 
     def _usable_hashes(self, request: Request) -> list[bytes]:
-        """Hashes of the blocks that a cache hit may cover: at least one token is left to compute, for its logits."""
+        """Hashes of the blocks that a cache hit may cover: what is left to compute are the last token, for its logits,
+        and all those that the log-probabilities of the prompt are still to be taken from."""
         if not self.config.prefix_caching:
             return []
         extend_hashes(request.hashes, request.root, request.token_ids, self.config.block_size)
-        return request.hashes[: (request.length - 1) // self.config.block_size]
+        needed = request.scored if request.to_score else request.length - 1
+        return request.hashes[: needed // self.config.block_size]
 
     def _enter(self, request: Request, cached: list[int], now: float) -> bool:
         """Gives the request a row and blocks for all of its tokens. False if there are not enough blocks."""
@@ -339,7 +364,7 @@ class Scheduler:
         if request.queue_seconds < 0:
             request.queue_seconds = max(0.0, now - request.source.arrival)
             request.cached_tokens = request.computed
-            self._prefix_queries += request.length
+            self._prefix_queries += 0 if request.to_score else request.length
             self._prefix_hits += request.computed
         return True
 
@@ -369,3 +394,15 @@ class Scheduler:
         self._idle_rows.append(request.row)
         self._freed_rows.append(request.row)
         request.row = -1
+
+
+def _scoring(request: Request, start: int, end: int) -> PromptScoring | None:
+    """What the log-probabilities of the request's prompt need of its tokens [start, end)."""
+    if not request.to_score:
+        return None
+    # The logits of token p are about token p + 1; those of the prompt's last are about the answer.
+    first, end = request.scored, min(end, request.prompt_length - 1)
+    if end <= first:
+        return None
+    assert first >= start, (first, start)
+    return PromptScoring(first - start, request.token_ids[first + 1 : end + 1], request.sampling.prompt_logprobs or 0)

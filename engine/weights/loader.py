@@ -4,71 +4,101 @@ Owns the order of things: build without memory, allocate each parameter once, st
 what does not match exactly is an error. Names are `names.py`'s affair, files are `safetensors_folder.py`'s.
 """
 
+import math
+import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from engine.errors import CheckpointError
+from engine.kernels.packed import Packed, dequantize
+from engine.layers.weight import Forms, Weight
+from engine.models.causal import CausalModel
 from engine.models.config import ModelConfig
 from engine.models.registry import build_model
-from engine.weights.names import Expected, expected_tensors, known_extra
-from engine.weights.safetensors_folder import read_tensors, tensor_files
+from engine.weights.names import CONSTANTS, Expected, expected_tensors, known_extra
+from engine.weights.safetensors_folder import TensorReader, tensor_files
+from engine.weights.stored import parts, read
 
-LOADABLE = (torch.bfloat16, torch.float32, torch.float16)
+READERS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A model ready to run, and what the operator should know of how it was loaded."""
 
-    model: nn.Module
+    model: CausalModel
     notes: list[str]
 
 
 def load_model(
     folder: Path,
     config: ModelConfig,
-    dtype: torch.dtype,
+    forms: Forms,
     device: torch.device,
     progress: Callable[[float], None],
 ) -> LoadedModel:
-    """Loads `folder` on `device`. `progress` is called with the share done, 0 to 1. Raises CheckpointError."""
+    """Loads `folder` on `device`, built in `forms`. `progress` is called with the share done, 0 to 1. Raises
+    CheckpointError."""
     progress(0.0)
     files = tensor_files(folder)
-    expected = {tensor.name: tensor for tensor in expected_tensors(config)}
+    expected = list(expected_tensors(config))
     notes = _check_names(folder, config, files, expected)
+    _check_constants(files)
 
     with torch.device("meta"):
-        model = build_model(config, dtype)
+        model = build_model(config, forms)
     _allocate(model, device)
-    parameters = dict(model.named_parameters())
-    by_file: dict[Path, list[str]] = {}
-    for name, file in files.items():
-        if name in expected:
-            by_file.setdefault(file, []).append(name)
+    order = {file: number for number, file in enumerate(dict.fromkeys(files.values()))}
+    expected.sort(key=lambda tensor: order[files[next(parts(tensor)).name]])
 
-    total, done = sum(p.numel() for p in parameters.values()), 0
-    for file, names in by_file.items():
-        for name, tensor in read_tensors(file, names):
-            _copy(file, tensor, expected[name], parameters)
-            done += tensor.numel()
-            progress(done / total)
+    _read_all(files, expected, lambda tensor, given: _fill(model, tensor, given, forms.dtype), progress)
     return LoadedModel(model.eval(), notes)
 
 
-def _check_names(folder: Path, config: ModelConfig, files: dict[str, Path], expected: dict[str, Expected]) -> list[str]:
+def _read_all(
+    files: dict[str, Path],
+    expected: list[Expected],
+    fill: Callable[[Expected, Packed], None],
+    progress: Callable[[float], None],
+) -> None:
+    """Several readers take one matrix after the other, in the files' order; each has one in flight."""
+    total, done = sum(math.prod(tensor.shape) for tensor in expected), 0
+    local = threading.local()
+    readers: list[TensorReader] = []
+
+    def load(tensor: Expected) -> int:
+        if not hasattr(local, "reader"):
+            local.reader = TensorReader(files)
+            readers.append(local.reader)
+        fill(tensor, read(tensor, local.reader.read, files.__getitem__))
+        return math.prod(tensor.shape)
+
+    try:
+        with ThreadPoolExecutor(READERS, thread_name_prefix="reader") as pool:
+            for size in pool.map(load, expected):  # what fails cancels all that has not begun
+                done += size
+                progress(done / total)
+    finally:
+        for reader in readers:
+            reader.close()
+
+
+def _check_names(folder: Path, config: ModelConfig, files: dict[str, Path], expected: list[Expected]) -> list[str]:
     """Refuses missing and unexpected tensors; returns notes on those left out on purpose."""
-    missing = [name for name in expected if name not in files]
+    wanted = dict.fromkeys(part.name for tensor in expected for part in parts(tensor))
+    missing = [name for name in wanted if name not in files]
     if missing:
         raise CheckpointError(f"{folder}: weight {missing[0]} is missing{_and_others(missing)}")
     skipped: Counter[str] = Counter()
     strange = []
     for name in files:
-        if name in expected:
+        if name in wanted:
             continue
         reason = known_extra(name, config)
         if reason is None:
@@ -78,6 +108,21 @@ def _check_names(folder: Path, config: ModelConfig, files: dict[str, Path], expe
     if strange:
         raise CheckpointError(f"{files[strange[0]]}: weight {strange[0]} is unexpected{_and_others(strange)}")
     return [f"skipped {count} tensor{'s' * (count > 1)}: {reason}" for reason, count in skipped.items()]
+
+
+def _check_constants(files: dict[str, Path]) -> None:
+    """Refuses tensors that say of the arithmetic what it is not here; bfloat16's rounding passes."""
+    reader = TensorReader(files)
+    try:
+        for name, file in files.items():
+            wanted = next((value for end, value in CONSTANTS.items() if name.endswith(end)), None)
+            if wanted is None:
+                continue
+            held = reader.read(name).flatten().tolist()
+            if not all(math.isclose(value, wanted, rel_tol=0.01) for value in held):
+                raise CheckpointError(f"{file}: {name} is {held!r:.100}, only {wanted} is supported")
+    finally:
+        reader.close()
 
 
 def _and_others(names: list[str]) -> str:
@@ -94,15 +139,19 @@ def _allocate(model: nn.Module, device: torch.device) -> None:
             setattr(module, name, buffer.to(device))
 
 
-def _copy(file: Path, tensor: Tensor, expected: Expected, parameters: dict[str, nn.Parameter]) -> None:
-    if tuple(tensor.shape) != expected.shape:
-        raise CheckpointError(
-            f"{file}: weight {expected.name} has shape {list(tensor.shape)}, but config.json makes it "
-            f"{list(expected.shape)}"
-        )
-    if tensor.dtype not in LOADABLE:
-        raise CheckpointError(f"{file}: weight {expected.name} has dtype {tensor.dtype}, which is not supported yet")
-    if expected.view is not None:
-        tensor = tensor.view(expected.view)
-    for copy in expected.copies:
-        parameters[copy.parameter].data[copy.target].copy_(tensor[copy.source])
+def _fill(model: nn.Module, tensor: Expected, given: Packed, dtype: torch.dtype) -> None:
+    """Puts what was read where it belongs: into a Weight, in its format; into a plain parameter, as it is."""
+    for copy in tensor.copies:
+        owner, _, name = copy.parameter.rpartition(".")
+        module = model.get_submodule(owner)
+        target = getattr(module, name)
+        if isinstance(target, Weight):
+            try:
+                target.put(copy.target, given)
+            except CheckpointError as error:
+                raise CheckpointError(f"{tensor.name}: {error}") from None
+            continue
+        dense = given.values if given.format == "plain" else dequantize(given, dtype)
+        if tensor.view is not None:
+            dense = dense.view(tensor.view)
+        target.data[copy.target].copy_(dense[copy.source])

@@ -5,9 +5,12 @@ names the file.
 """
 
 import json
-from collections.abc import Iterator
+import os
+import re
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -15,20 +18,41 @@ from engine.errors import CheckpointError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+SHARD = re.compile(r"model.*-\d+-of-\d+\.safetensors")
+# The format's words for the dtypes of published checkpoints.
+DTYPES = {
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "I16": torch.int16,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "BOOL": torch.bool,
+}
 
 
 def tensor_files(folder: Path) -> dict[str, Path]:
     """Tensor name -> the file that holds it, files in order. Opens every file: a missing or truncated one, or an index
     that disagrees with them, is found here, before any weight is loaded."""
     single, index = folder / SINGLE, folder / INDEX
-    if index.exists() and single.exists():
+    try:
+        present = {path.name for path in folder.iterdir()}
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be read: {error.strerror}") from None
+    if index.name in present and single.name in present:
         raise CheckpointError(f"{folder} holds both {SINGLE} and {INDEX}: remove the one that is not meant")
-    if single.exists():
+    if single.name in present:
+        _check_shards(folder, present, set())
         return dict.fromkeys(_names(single), single)
-    if not index.exists():
+    if index.name not in present:
         raise CheckpointError(f"{folder} holds neither {SINGLE} nor {INDEX}")
 
     indexed = _read_index(index)
+    _check_shards(folder, present, {file.name for file in indexed.values()})
     found: dict[str, Path] = {}
     for file in sorted(set(indexed.values())):
         names = _names(file)
@@ -42,23 +66,84 @@ def tensor_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_tensors(file: Path, names: list[str]) -> Iterator[tuple[str, Tensor]]:
-    """Yields tensors of one file, mapped from disk rather than read into memory: copy them, do not keep them."""
-    try:
-        with safe_open(file, framework="pt") as opened:
-            for name in names:
-                yield name, opened.get_tensor(name)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} cannot be read: {error}") from None
+def _check_shards(folder: Path, present: set[str], indexed: set[str]) -> None:
+    """Refuses shards that no index names: of another version, or under a wrong name. Other files may be there."""
+    extra = sorted(name for name in present - indexed if SHARD.fullmatch(name))
+    missing = sorted(indexed - present)
+    if extra:
+        hint = f" ({missing[0]} is missing)" if missing else ""
+        raise CheckpointError(f"{folder / extra[0]} is a shard that no {INDEX} names{hint}: remove or rename it")
+
+
+class TensorReader:
+    """Reads tensors one at a time, each into memory of its own that goes when the tensor does: no file is mapped, so
+    that no more of it is held than what is in flight. For one thread; keeps open the two files that it read last, since
+    the parts of a matrix may lie in neighbours."""
+
+    def __init__(self, files: dict[str, Path]) -> None:
+        """`files` is what `tensor_files` returned."""
+        self._files = files
+        self._open: dict[Path, _File] = {}
+
+    def read(self, name: str) -> Tensor:
+        """Raises CheckpointError."""
+        path = self._files[name]
+        try:
+            if path not in self._open:
+                if len(self._open) == 2:
+                    self._open.pop(next(iter(self._open))).close()
+                self._open[path] = _File(path)
+            return self._open[path].read(name)
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{path} cannot be read: {error!r}") from None
+
+    def close(self) -> None:
+        for file in self._open.values():
+            file.close()
+
+
+class _File:
+    """One file that `tensor_files` found sound. The format: length of the header (8 bytes, little endian), the header
+    (JSON: dtype, shape and data_offsets of each tensor), the data."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        length = int.from_bytes(self._file.read(8), "little")
+        self._header: dict[str, Any] = json.loads(self._file.read(length))
+        self._data = 8 + length
+
+    def read(self, name: str) -> Tensor:
+        entry = self._header[name]
+        first, last = entry["data_offsets"]
+        kind = DTYPES.get(entry["dtype"])
+        if kind is None:
+            raise ValueError(f"{name} has dtype {entry['dtype']}, which no tensor here has")
+        if first == last:
+            return torch.empty(entry["shape"], dtype=kind)
+        buffer = bytearray(last - first)
+        view, place = memoryview(buffer), self._data + first
+        while view:
+            count = os.preadv(self._file.fileno(), [view], place)
+            if count == 0:
+                raise OSError(f"the file ends within {name}")
+            view, place = view[count:], place + count
+        return torch.frombuffer(buffer, dtype=kind).view(entry["shape"])
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _names(file: Path) -> list[str]:
     """The tensors of one file in the order in which they lie in it."""
     try:
-        with safe_open(file, framework="pt") as opened:
-            return list(opened.offset_keys())
+        file.open("rb").close()  # of any that it cannot open, the library says that it does not exist
     except FileNotFoundError:
         raise CheckpointError(f"{file} does not exist") from None
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from None
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return list(opened.offset_keys())
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} is damaged or truncated: {error}") from None
 

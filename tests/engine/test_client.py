@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from engine import ConfigError, EngineClient, EngineConfig, EngineUnavailable, GenerateRequest, RequestRefused
+from engine import (
+    ConfigError,
+    EngineClient,
+    EngineConfig,
+    EngineUnavailable,
+    GenerateRequest,
+    RequestCancelled,
+    RequestRefused,
+)
 from engine.messages import SamplingParams
 from engine.supervisor import EngineProcess
 
@@ -81,6 +89,19 @@ async def test_the_whole_life_of_an_engine(client: EngineClient) -> None:
     assert client.stats.blocks_held > 0
     await stream.aclose()
     await until(lambda: client.stats.blocks_held == 0 and client.stats.running == 0, 2)
+
+    # cancelled by its id, its reader is told so
+    reading = asyncio.create_task(collect(client, make_request("i", max_tokens=1900)))
+    await until(lambda: client.stats.running == 1)
+    for name in ("i", "unknown"):
+        client.cancel(name)
+    with pytest.raises(RequestCancelled):
+        await reading
+    await until(lambda: client.stats.blocks_held == 0 and client.stats.running == 0, 2)
+
+    # log-probabilities of a prompt, through the process, all before the answer
+    scored = [output async for output in client.generate(make_request("p", prompt=1500, prompt_logprobs=1))]
+    assert sum(len(output.prompt_logprobs or ()) for output in scored) == 1499
 
     # signals that reach the whole process group are the server's affair
     assert client.pid is not None

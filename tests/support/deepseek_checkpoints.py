@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
+from engine.kernels.formats import Formats
+from engine.layers.weight import Forms
 from engine.models.batch import DecodeGroup, ForwardBatch, PrefillChunk
-from engine.models.config import load_model_config
+from engine.models.configs.read import load_model_config
 from engine.runner.kv_store import KVStore
 from engine.weights.loader import load_model
 
@@ -83,10 +85,14 @@ class Sequencer:
     blocks: dict[str, list[int]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, folder: Path, *, blocks: int = 64, block_size: int = 4) -> "Sequencer":
+    def load(
+        cls, folder: Path, *, blocks: int = 64, block_size: int = 4, formats: Formats | None = None
+    ) -> "Sequencer":
+        """`formats` are the checkpoint's own unless given."""
         config, cpu = load_model_config(folder), torch.device("cpu")
         dtype = getattr(torch, config.dtype)
-        loaded = load_model(folder, config, dtype, cpu, lambda done: None)
+        forms = Forms(dtype, config.formats if formats is None else formats)
+        loaded = load_model(folder, config, forms, cpu, lambda done: None)
         kv = KVStore(config, blocks, block_size, dtype, cpu)
         order = torch.randperm(blocks, generator=torch.Generator().manual_seed(3)).tolist()
         return cls(loaded.model, kv, order)

@@ -9,6 +9,7 @@ from engine import (
     EngineUnavailable,
     GenerateRequest,
     Ready,
+    RequestCancelled,
     StepOutput,
     StepReport,
     TokenLogprobs,
@@ -38,7 +39,7 @@ class FakeEngine:
         self.stats = EngineStats()
         self.restarts = 0
         self.requests: list[GenerateRequest] = []
-        self.running: set[str] = set()
+        self.running: dict[str, asyncio.Event] = {}  # set: cancelled by its id
         self.cancelled: list[str] = []
         self.observers: list[Callable[[StepReport], None]] = []
 
@@ -50,30 +51,45 @@ class FakeEngine:
             raise EngineUnavailable(f"the engine is {self.status.state}")
         assert request.id not in self.running
         self.requests.append(request)
-        self.running.add(request.id)
+        stop = self.running[request.id] = asyncio.Event()
         ended = False
         try:
             for step in self.script(request):
                 if isinstance(step, Exception):
                     ended = True
                     raise step
-                if isinstance(step, asyncio.Event):
-                    await step.wait()
-                elif isinstance(step, float):
-                    await asyncio.sleep(step)
+                if isinstance(step, asyncio.Event | float):
+                    await _pause(step, stop)
                 else:
                     ended = step.finish_reason is not None
                     yield step
         finally:
-            self.running.discard(request.id)
+            del self.running[request.id]
             if not ended:
                 self.cancelled.append(request.id)
+
+    def cancel(self, request_id: str) -> None:
+        if request_id in self.running:
+            self.running[request_id].set()
 
     def report(self, report: StepReport) -> None:
         """As if the engine had reported a step."""
         self.stats = report.stats
         for observer in self.observers:
             observer(report)
+
+
+async def _pause(step: asyncio.Event | float, stop: asyncio.Event) -> None:
+    """Waits for the step, or raises as soon as `stop` is set."""
+    waits = [asyncio.ensure_future(stop.wait())]
+    waits.append(asyncio.ensure_future(step.wait() if isinstance(step, asyncio.Event) else asyncio.sleep(step, True)))
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    if stop.is_set():
+        raise RequestCancelled
 
 
 def outputs(
@@ -90,7 +106,7 @@ def outputs(
         reason == "stop" and len(token_ids) == request.sampling.max_tokens
     ):
         token_ids, reason = token_ids[: request.sampling.max_tokens], "length"
-    for start in range(0, len(token_ids), at_once):
+    for start in range(0, max(1, len(token_ids)), at_once):
         part = token_ids[start : start + at_once]
         last = start + at_once >= len(token_ids)
         output = StepOutput(request.id, part, reason if last else None)  # type: ignore[arg-type]
@@ -99,6 +115,11 @@ def outputs(
             output.logprobs = [
                 TokenLogprobs(-0.5 * (token % 7), [(token, -0.25), *((other, -3.0) for other in range(count))][:count])
                 for token in part
+            ]
+        if start == 0 and (top := request.sampling.prompt_logprobs) is not None:
+            output.prompt_logprobs = [
+                TokenLogprobs(-0.25 * (token % 5), [(other, -0.125) for other in range(top)])
+                for token in request.prompt[1:]
             ]
         if start == 0:
             output.cached_tokens, output.queue_seconds = cached_tokens, 0.001

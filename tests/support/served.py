@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,12 @@ def load_model(names: tuple[str, ...] = (MODEL, "alias")) -> ServedModel:
 
 
 class Served:
-    """One application with all its parts at hand. The engine says ANSWER unless `engine.script` is replaced."""
+    """One application with all its parts at hand. The engine says ANSWER unless `engine.script` is replaced. Nothing is
+    stored unless `store` is given."""
 
     def __init__(self, model: ServedModel, **settings: Any) -> None:
         self.model = model
-        self.settings = Settings(**settings)
+        self.settings = Settings(**{"store": "none", **settings})
         self.engine = FakeEngine(self.say(ANSWER), vocab_size=model.tokenizer.vocab_size)
         self.app: FastAPI = create_app(self.settings, self.engine, model)
 
@@ -85,7 +86,13 @@ class HandCall:
     """One call of an ASGI application whose client can hang up midway. httpx's transport cannot: it collects the
     whole answer first."""
 
-    def __init__(self, app: FastAPI, body: dict[str, Any], path: str = "/v1/chat/completions") -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        body: dict[str, Any],
+        path: str = "/v1/chat/completions",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         self.status = 0
         self.body = b""
         self.changed = asyncio.Event()
@@ -101,7 +108,7 @@ class HandCall:
             "raw_path": path.encode(),
             "query_string": b"",
             "root_path": "",
-            "headers": [(b"content-type", b"application/json")],
+            "headers": [(b"content-type", b"application/json"), *headers],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 80),
         }

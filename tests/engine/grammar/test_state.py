@@ -120,17 +120,6 @@ def test_a_token_against_the_grammar_is_an_error_and_the_grammar_is_compiled_ane
     assert compiler.submit(Grammar(SOURCE)).result(20).automaton is not first.automaton
 
 
-def test_the_cache_is_bounded(tokens: GrammarTokens, monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine.grammar import compiler as module
-
-    monkeypatch.setattr(module, "CACHED_GRAMMARS", 3)
-    compiler = GrammarCompiler(tokens, 1000)
-    automata = [compiler.submit(Grammar(f'start: "a{index}"')).result(20).automaton for index in range(5)]
-    kept = [compiler.submit(Grammar(f'start: "a{index}"')).result(20).automaton for index in (4, 3, 2)]
-    assert all(old is new for old, new in zip(automata[:1:-1], kept, strict=True))
-    assert compiler.submit(Grammar('start: "a0"')).result(20).automaton is not automata[0]
-
-
 def test_an_engine_without_a_vocabulary_takes_no_grammars(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has no tokenizer"):
         load_grammar_tokens(tmp_path, 1000)

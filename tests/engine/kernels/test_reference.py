@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from engine.kernels import reference
+from engine.kernels import reference, reference_attention
+from engine.kernels.packed import Packed
 
 ROUTE = {"experts_per_token": 2, "groups": 2, "groups_kept": 1, "normalize": True, "scale": 1.0}
 
@@ -86,7 +87,10 @@ def test_experts_are_a_weighted_sum(seed: int, tokens: int, experts: int, data: 
             gate, up = (gate_up[expert] @ hidden[token]).split(5)
             expected[token] += weight * (down[expert] @ (functional.silu(gate) * up))
     torch.testing.assert_close(
-        reference.moe_experts(hidden, weights, ids, gate_up, down), expected, rtol=1e-4, atol=1e-4
+        reference.moe_experts(hidden, weights, ids, Packed("plain", gate_up), Packed("plain", down)),
+        expected,
+        rtol=1e-4,
+        atol=1e-4,
     )
 
 
@@ -134,10 +138,10 @@ def test_both_forms_of_attention_are_one(
     scores = scores.masked_fill(torch.arange(S) > torch.arange(start, S)[:, None], -math.inf)
     expected = torch.einsum("hts,shv->thv", scores.softmax(-1), torch.einsum("hvl,sl->shv", up_v, cached[:, :L]))
 
-    prefill = reference.mla_prefill(query, cache, table, start, up_k, up_v, 0.3, query_block, key_block)
+    prefill = reference_attention.mla_prefill(query, cache, table, start, up_k, up_v, 0.3, query_block, key_block)
     torch.testing.assert_close(prefill, expected, rtol=1e-4, atol=1e-4)
 
     absorbed = torch.cat([torch.einsum("thn,hnl->thl", query[..., :N], up_k), query[..., N:]], dim=-1)
     tables, lens = table.expand(tokens, -1), torch.arange(start, S) + 1
-    latent = reference.mla_decode(absorbed, cache, tables, lens, L, 0.3)
+    latent = reference_attention.mla_decode(absorbed, cache, tables, lens, L, 0.3)
     torch.testing.assert_close(torch.einsum("thl,hvl->thv", latent, up_v), expected, rtol=1e-4, atol=1e-4)

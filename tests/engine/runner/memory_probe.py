@@ -9,14 +9,18 @@ from pathlib import Path
 
 import torch
 
+from engine.kernels.formats import PLAIN, Formats
+from engine.layers.weight import Forms
 from engine.messages import SamplingParams
 from engine.models.batch import DECODE_WORKSPACE_TOKENS, DecodeGroup, ForwardBatch, PrefillChunk
+from engine.models.causal import CausalModel
 from engine.models.config import ModelConfig
 from engine.models.registry import build_model
 from engine.runner.kv_store import KVStore
+from engine.runner.prompt_scorer import PromptScorer
 from engine.runner.sampler import Sampler
-from engine.scheduling.plan import NewRow
-from tests.support.configs import small_config
+from engine.scheduling.plan import NewRow, PlannedRequest, PromptScoring, StepPlan
+from tests.support.configs import small_config, small_family
 
 BLOCK = 16
 
@@ -52,11 +56,22 @@ def sample(logits: torch.Tensor) -> None:
     sampler.sample(logits, range(rows))
 
 
-def measure(config: ModelConfig, tokens: int, rows: int, dtype: torch.dtype) -> dict[str, int]:
+def score(model: CausalModel, batch: ForwardBatch, kv: KVStore, rows: int) -> None:
+    """A step of one prompt whose log-probabilities are all wanted."""
+    count = len(batch.token_ids_T)
+    planned = PlannedRequest(0, 0, range(count), (), False, PromptScoring(0, [1] * count, 20))
+    PromptScorer(model.logits, rows).score(StepPlan([planned], [], [], count), model.hidden(batch, kv))
+
+
+def measure(config: ModelConfig, tokens: int, rows: int, forms: Forms) -> dict[str, int]:
+    dtype = forms.dtype
     torch.set_num_threads(1)
-    model = build_model(config, dtype)
+    model = build_model(config, forms)
     for parameter in model.parameters():
-        parameter.data.uniform_(-0.05, 0.05)
+        if parameter.is_floating_point():
+            parameter.data.uniform_(-0.05, 0.05)
+        else:
+            parameter.data.zero_()
     context = min(DECODE_WORKSPACE_TOKENS // rows, config.max_position_embeddings)
     kv = KVStore(config, rows * context // BLOCK, BLOCK, dtype, torch.device("cpu"))
     for index in range(config.num_hidden_layers):
@@ -66,7 +81,7 @@ def measure(config: ModelConfig, tokens: int, rows: int, dtype: torch.dtype) -> 
         model(decode(2, BLOCK), kv)
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         before = status("VmRSS")
-        model(prefill(tokens, context), kv)
+        score(model, prefill(tokens, context), kv, rows)
         after_prefill = status("VmHWM") - before
         logits = model(decode(rows, context), kv)
         sample(logits.fill_(1.0))  # flat: no filter ends within the first candidates
@@ -76,5 +91,10 @@ def measure(config: ModelConfig, tokens: int, rows: int, dtype: torch.dtype) -> 
 
 
 if __name__ == "__main__":
-    changes, tokens, rows, dtype = json.loads(sys.argv[1])
-    print(json.dumps(measure(small_config(**changes), tokens, rows, getattr(torch, dtype))))
+    what, tokens, rows, how = json.loads(sys.argv[1])
+    if isinstance(what, dict):  # changes of Kimi's config, and a dtype
+        config, forms = small_config(**what), Forms(getattr(torch, how), PLAIN)
+    else:  # a family, and what it is quantised to
+        config = small_config() if what == "kimi" else small_family(what)
+        forms = Forms(torch.bfloat16, PLAIN if how is None else Formats(linear=how, experts=how))
+    print(json.dumps(measure(config, tokens, rows, forms)))

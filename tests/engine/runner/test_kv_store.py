@@ -10,7 +10,7 @@ def test_layers_are_separate_views_of_the_planned_size() -> None:
     kv = KVStore(config, 5, 4, torch.bfloat16, torch.device("cpu"))
     assert kv.bytes == 5 * 4 * kv_bytes_per_token(config, 2)
     for index in range(config.num_hidden_layers):
-        assert kv.layer(index).shape == (5, 4, config.kv_lora_rank + config.qk_rope_head_dim)
+        assert kv.layer(index).shape == (5, 4, config.attention.cached)
         assert kv.layer(index).is_contiguous()
         assert not kv.layer(index).any()
         kv.layer(index).fill_(index + 1)

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from engine.config import EngineConfig
 from engine.errors import ConfigError, DoesNotFit
-from engine.models.config import parse_model_config
+from engine.layers.weight import Forms
+from engine.models.configs.read import parse_model_config
 from engine.models.registry import build_model
 from engine.models.sizes import count_parameters, kv_bytes_per_token
 from engine.runner.kv_store import KVStore
-from engine.runner.memory_plan import MemoryPlan, plan_memory
-from tests.support.configs import published, small_config
+from engine.runner.memory_plan import GRAMMAR_TRIALS, MemoryPlan, formats_of, plan_memory
+from tests.support.configs import SMALL_FAMILIES, published, small_config, small_family
 
 ROOT = Path(__file__).parents[3]
 GIB = 1 << 30
@@ -65,12 +66,26 @@ def test_weights_and_kv_are_planned_to_the_byte(changes: dict[str, Any], dtype: 
     config = small_config(**changes)
     made = plan(model=changes, dtype=dtype, kv_cache_memory=1 << 20)
     with torch.device("meta"):
-        model = build_model(config, getattr(torch, dtype))
+        model = build_model(config, Forms(getattr(torch, dtype), config.formats))
     assert made.weight_bytes == sum(parameter.nbytes for parameter in model.parameters())
     assert made.parameters == sum(parameter.numel() for parameter in model.parameters())
     kv = KVStore(config, made.kv_blocks, 16, getattr(torch, dtype), torch.device("cpu"))
     assert [line.bytes for line in made.lines if line.name == "KV cache"] == [kv.bytes]
     assert made.total_bytes == sum(line.bytes for line in made.lines) <= made.available_bytes
+
+
+@pytest.mark.parametrize("quantize", [None, "int8", "int4"])
+@pytest.mark.parametrize("name", ["kimi", *SMALL_FAMILIES])
+def test_packed_weights_and_other_families_are_planned_to_the_byte(name: str, quantize: Any) -> None:
+    config = small_config() if name == "kimi" else small_family(name)
+    engine = EngineConfig(model_path="model", quantize=quantize)
+    made = plan_memory(engine, config, 8 * GIB)
+    with torch.device("meta"):
+        model = build_model(config, Forms(torch.bfloat16, formats_of(engine, config)))
+    assert made.weight_bytes == sum(parameter.nbytes for parameter in model.parameters())
+    assert any("unpacking" in line.name for line in made.lines) == (quantize is not None)
+    if quantize is None:
+        assert made.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc to measure memory")
@@ -96,6 +111,25 @@ def test_the_largest_steps_stay_within_the_workspace(
     assert measured["weights"] == made.weight_bytes
     assert measured["growth"] <= planned
     assert planned <= 5 * measured["growth"], "an upper bound, but not just any"
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc to measure memory")
+@pytest.mark.parametrize(
+    ("name", "quantize"),
+    [("Qwen3-30B-A3B", None), ("Apertus-8B-Instruct", None), ("kimi", "int4"), ("kimi", "int8")],
+    ids=str,
+)
+def test_the_workspace_of_other_families_and_formats(name: str, quantize: Any) -> None:
+    command = [sys.executable, "-m", "tests.engine.runner.memory_probe", json.dumps([name, 1024, 32, quantize])]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    measured = json.loads(run.stdout)
+    config = small_config() if name == "kimi" else small_family(name)
+    engine = EngineConfig(model_path="model", quantize=quantize, max_batch_tokens=1024, max_running=32)
+    made = plan_memory(engine, config, 8 * GIB)
+    planned = sum(line.bytes for line in made.lines if line.name.startswith("workspace"))
+    assert measured["weights"] == made.weight_bytes
+    assert measured["growth"] <= planned
 
 
 def test_kv_defaults_to_what_all_running_requests_need() -> None:
@@ -168,3 +202,36 @@ def test_a_plan_fits_or_is_refused(available: int, **engine: Any) -> None:
 def test_planning_needs_no_torch() -> None:
     code = "import sys, engine.runner.memory_plan; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_grammars_are_planned_where_they_live() -> None:
+    small, large = plan(2 * GIB), plan(64 * GIB)
+    assert small.grammar_bytes == 2 * GIB // 16
+    assert large.grammar_bytes == 512 << 20
+    assert [line.bytes for line in small.lines if line.name == "grammars: compiled"] == [
+        small.grammar_bytes + GRAMMAR_TRIALS
+    ]
+    on_gpu = plan(2 * GIB, device="cuda")
+    assert on_gpu.grammar_bytes == 512 << 20
+    assert not [line for line in on_gpu.lines if line.name.startswith("grammars")]
+
+
+KIMI = Path(__file__).parents[4] / "shared" / "data" / "models" / "kimi-k2-instruct"
+VOCABULARY_PROBE = """
+import sys, resource
+from pathlib import Path
+from engine.grammar.tokens import load_grammar_tokens
+def resident(): return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+before = resident()
+tokens = load_grammar_tokens(Path(sys.argv[1]), 1 << 20)
+print(tokens.size, resident() - before)
+"""
+
+
+@pytest.mark.skipif(not (KIMI / "tiktoken.model").is_file(), reason=f"needs {KIMI}")
+def test_the_vocabulary_for_grammars_is_within_its_line() -> None:
+    command = [sys.executable, "-c", VOCABULARY_PROBE, str(KIMI)]
+    size, taken = map(int, subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.split())
+    made = plan(model={"vocab_size": size})
+    (planned,) = (line.bytes for line in made.lines if line.name == "grammars: vocabulary")
+    assert 0.75 * planned <= taken <= planned

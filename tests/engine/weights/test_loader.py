@@ -1,6 +1,9 @@
 """Loading: strict about everything that can be wrong with a checkpoint folder, one line that says what and where."""
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.errors import CheckpointError
-from engine.models.config import load_model_config
+from engine.kernels.formats import PLAIN
+from engine.layers.weight import Forms
+from engine.models.configs.read import load_model_config
 from engine.weights.loader import LoadedModel, load_model
 from tests.support.deepseek_checkpoints import Sequencer, random_tokens, write_checkpoint
+from tests.support.family_checkpoints import write_family
 
 Tensors = dict[str, Tensor]
+ROOT = Path(__file__).parents[3]
 EXPERT = "model.layers.1.mlp.experts.3.up_proj.weight"
 
 
@@ -55,7 +62,7 @@ def write_index(folder: Path, weight_map: dict[str, str]) -> None:
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float32) -> LoadedModel:
-    return load_model(folder, load_model_config(folder), dtype, torch.device("cpu"), lambda done: None)
+    return load_model(folder, load_model_config(folder), Forms(dtype, PLAIN), torch.device("cpu"), lambda done: None)
 
 
 def refusal(folder: Path) -> str:
@@ -75,7 +82,7 @@ def test_sharded_and_single_file_are_the_same(source: Path, tmp_path: Path) -> N
 def test_router_stays_in_fp32_and_progress_reaches_one(source: Path) -> None:
     seen: list[float] = []
     config = load_model_config(source)
-    model = load_model(source, config, torch.bfloat16, torch.device("cpu"), seen.append).model
+    model = load_model(source, config, Forms(torch.bfloat16, PLAIN), torch.device("cpu"), seen.append).model
     for name, parameter in model.named_parameters():
         assert parameter.dtype == (torch.float32 if ".router." in name else torch.bfloat16), name
         assert not parameter.is_meta
@@ -93,7 +100,7 @@ def test_half_precision_checkpoints_load(source: Path, tmp_path: Path) -> None:
 
     model = load(make(source, tmp_path, halve), torch.bfloat16).model
     expected = load_file(source / "model.safetensors")["lm_head.weight"].half().bfloat16()
-    assert torch.equal(model.get_parameter("head.weight"), expected)
+    assert torch.equal(model.get_parameter("head"), expected)
 
 
 def test_known_extras_are_skipped_and_said(source: Path, tmp_path: Path) -> None:
@@ -109,6 +116,44 @@ def test_known_extras_are_skipped_and_said(source: Path, tmp_path: Path) -> None
     assert any("1 tensor:" in note and "rotary" in note for note in notes)
     assert any("lm_head" in note for note in notes)
     assert load(source).notes == []
+
+
+def test_constants_of_xielu_are_skipped_if_they_are_the_published_ones(tmp_path: Path) -> None:
+    write_family(tmp_path, "apertus")
+    tensors = load_file(tmp_path / "model.safetensors")
+    for layer in range(3):
+        tensors[f"model.layers.{layer}.mlp.act_fn.beta"] = torch.tensor(0.5, dtype=torch.bfloat16)
+        tensors[f"model.layers.{layer}.mlp.act_fn.eps"] = torch.tensor(-1e-6, dtype=torch.bfloat16)
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert any("6 tensors: xIELU's constants" in note for note in load(tmp_path).notes)
+    tensors["model.layers.1.mlp.act_fn.beta"].fill_(0.75)
+    save_file(tensors, tmp_path / "model.safetensors")
+    text = refusal(tmp_path)
+    assert "model.layers.1.mlp.act_fn.beta is [0.75], only 0.5 is supported" in text
+
+
+def test_the_language_model_of_one_that_sees(source: Path, tmp_path: Path) -> None:
+    """K2.5's layout: the config is within text_config, names have a prefix, and what sees is skipped."""
+
+    def nest(tensors: Tensors) -> None:
+        for name in list(tensors):
+            tensors[f"language_model.{name}"] = tensors.pop(name)
+        tensors["vision_tower.encoder.blocks.0.norm0.weight"] = torch.zeros(4)
+        tensors["mm_projector.linear_1.weight"] = torch.zeros(4, 4)
+
+    make(source, tmp_path, nest)
+    text_config = json.loads((source / "config.json").read_text())
+    nested = {
+        "architectures": ["KimiK25ForConditionalGeneration"],
+        "model_type": "kimi_k25",
+        "text_config": text_config,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(nested))
+    tokens = random_tokens(9)
+    assert torch.equal(
+        Sequencer.load(tmp_path).step({"a": tokens})["a"], Sequencer.load(source).step({"a": tokens})["a"]
+    )
+    assert load(tmp_path).notes == ["skipped 2 tensors: weights of the part that sees, which is not served"]
 
 
 def test_missing_weights_are_named(source: Path, tmp_path: Path) -> None:
@@ -138,6 +183,12 @@ def test_quantised_weights_are_named(source: Path, tmp_path: Path) -> None:
     text = refusal(make(source, tmp_path, lambda tensors: tensors.update({EXPERT: fp8})))
     assert EXPERT in text
     assert "float8_e4m3fn" in text
+
+
+def test_wrong_dtypes_are_named(source: Path, tmp_path: Path) -> None:
+    text = refusal(make(source, tmp_path, lambda tensors: tensors.update({EXPERT: torch.zeros(24, 48).double()})))
+    assert f"{EXPERT} has dtype torch.float64" in text
+    assert "bfloat16" in text
 
 
 def test_missing_shard(source: Path, tmp_path: Path) -> None:
@@ -178,6 +229,69 @@ def test_damaged_index(content: str, source: Path, tmp_path: Path) -> None:
     make_sharded(source, tmp_path)
     (tmp_path / "model.safetensors.index.json").write_text(content)
     assert "model.safetensors.index.json" in refusal(tmp_path)
+
+
+def test_extra_and_misnamed_shards(source: Path, tmp_path: Path) -> None:
+    make_sharded(source, tmp_path)
+    (tmp_path / "extra.safetensors").write_bytes(b"no shard, and nobody's business")
+    load(tmp_path)
+    extra = tmp_path / "model-00004-of-00003.safetensors"
+    extra.write_bytes((tmp_path / "model-00003-of-00003.safetensors").read_bytes())
+    assert f"{extra} is a shard that no model.safetensors.index.json names: remove" in refusal(tmp_path)
+    extra.unlink()
+    (tmp_path / "model-00002-of-00003.safetensors").rename(tmp_path / "model-00002-of-00004.safetensors")
+    text = refusal(tmp_path)
+    assert "model-00002-of-00004.safetensors" in text
+    assert "model-00002-of-00003.safetensors is missing" in text
+
+
+def test_a_shard_beside_a_single_file(source: Path, tmp_path: Path) -> None:
+    shutil.copytree(source, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "model-00001-of-00002.safetensors").write_bytes(b"")
+    assert "model-00001-of-00002.safetensors is a shard" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors.index.json", "model-00002-of-00003.safetensors"])
+def test_symlink_loops(name: str, source: Path, tmp_path: Path) -> None:
+    make_sharded(source, tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to(tmp_path / name)
+    text = refusal(tmp_path)
+    assert name in text
+    assert "symbolic links" in text
+
+
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from tests.engine.weights.test_loader import load
+os.chdir(sys.argv[1])
+if os.geteuid() == 0:
+    os.seteuid(65534)  # permissions do not bind the superuser
+load(Path("checkpoint"))
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors.index.json", "model-00002-of-00003.safetensors", "."]
+)
+def test_no_permission_to_read(name: str, source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    for made in (tmp_path, folder):
+        made.mkdir(exist_ok=True)
+        made.chmod(0o755)
+    make_sharded(source, folder)
+    for path in folder.iterdir():
+        path.chmod(0o644)
+    (folder / name).chmod(0)
+    command = [sys.executable, "-c", AS_NOBODY, str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    (folder / name).chmod(0o755)
+    last = run.stderr.splitlines()[-1]
+    assert "engine.errors.CheckpointError: checkpoint" in last
+    assert "ermission" in last
+    if name != ".":
+        assert name in last
 
 
 def test_no_weights_and_twice_the_weights(source: Path, tmp_path: Path) -> None:

@@ -7,12 +7,20 @@ from typing import Any
 import pytest
 import torch
 
-from engine.models.config import parse_model_config
+from engine.kernels.formats import PLAIN
+from engine.layers.weight import Forms
+from engine.models.config import ModelConfig
+from engine.models.configs.read import parse_model_config
 from engine.models.registry import build_model
 from engine.weights.names import expected_tensors, known_extra
-from tests.support.configs import published, small_config
+from tests.support.configs import SMALL_FAMILIES, published, small_config, small_family
 
 TENSOR_NAMES = Path(__file__).parents[4] / "shared/data/models/kimi-k2-instruct/tensor_names.tsv"
+
+
+@pytest.mark.parametrize("name", SMALL_FAMILIES)
+def test_every_element_of_every_parameter_of_other_families_is_written_once(name: str) -> None:
+    _check_written_once(small_family(name))
 
 
 @pytest.mark.parametrize(
@@ -21,9 +29,13 @@ TENSOR_NAMES = Path(__file__).parents[4] / "shared/data/models/kimi-k2-instruct/
     ids=str,
 )
 def test_every_element_of_every_parameter_is_written_once(changes: dict[str, Any]) -> None:
-    config = small_config(**changes)
+    _check_written_once(small_config(**changes))
+
+
+def _check_written_once(config: ModelConfig) -> None:
     with torch.device("meta"):
-        shapes = {name: parameter.shape for name, parameter in build_model(config, torch.bfloat16).named_parameters()}
+        model = build_model(config, Forms(torch.bfloat16, PLAIN))
+    shapes = {name.removesuffix(".values"): parameter.shape for name, parameter in model.named_parameters()}
     written = {name: torch.zeros(shape, dtype=torch.int8) for name, shape in shapes.items()}
     names: Counter[str] = Counter()
     for tensor in expected_tensors(config):

@@ -1,0 +1,38 @@
+"""In which formats a model's matrices are stored, and how large each makes them. Never imports torch.
+
+    plain   the model's dtype
+    fp8     float8 e4m3, one float32 scale for each 128 x 128 block (DeepSeek-V3, section 3.3)
+    int8    8 bits, one scale for each 32 values of a row
+    int4    4 bits, eight in an int32, one scale for each 32 values of a row (compressed-tensors' pack-quantized)
+
+Embedding, head, norms and routers are always plain.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Format = Literal["plain", "fp8", "int8", "int4"]
+FP8_BLOCK = 128
+GROUP = 32
+FP32 = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Formats:
+    """Of all linear layers, and of the routed experts."""
+
+    linear: Format = "plain"
+    experts: Format = "plain"
+
+
+PLAIN = Formats()
+
+
+def matrix_bytes(rows: int, columns: int, format: Format, dtype_bytes: int) -> int:
+    """What a matrix [rows, columns] takes, scales included; those of the int formats have the model's dtype."""
+    if format == "plain":
+        return rows * columns * dtype_bytes
+    if format == "fp8":
+        return rows * columns + -(-rows // FP8_BLOCK) * -(-columns // FP8_BLOCK) * FP32
+    values = rows * columns if format == "int8" else rows * columns // 2
+    return values + rows * (columns // GROUP) * dtype_bytes
