@@ -75,7 +75,7 @@ def row(name: str, seconds: list[float], unit: float = 1e3) -> None:
 
 
 def compile_all(tokens: GrammarTokens, sources: list[str]) -> dict[str, CompiledGrammar]:
-    compiler, compiled, seconds = GrammarCompiler(tokens, tokens.size, workers=1), {}, []
+    compiler, compiled, seconds = GrammarCompiler(tokens, tokens.size, max_bytes=2**40), {}, []
     refused: dict[str, int] = {}
     for source in dict.fromkeys(sources):
         started = time.perf_counter()

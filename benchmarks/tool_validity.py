@@ -1,17 +1,19 @@
 """Whether every tool call that leaves a server is valid: real requests, checked by a JSON Schema validator.
 
     abruzzi serve --max-model-len 65536 &
-    python benchmarks/tool_validity.py ../shared/data/toolcalls [--limit 20] [--choice required] [--url http://127.0.0.1:8000]
+    python benchmarks/tool_validity.py ../shared/data/toolcalls [--limit 20] [--choice required] [--ids random]
 
 Sends each request of the BFCL files (`*.openai.jsonl`, `multi_turn_base.jsonl`) and of tau-bench's trajectories, whole
-and streamed, and looks at each call: its name is declared, its arguments are JSON and valid by that tool's schema, its
-id counts on, no marker is in any text, `finish_reason` is `tool_calls`. Answers that `max_tokens` cut are counted
-apart: their last call is not whole. Printed: a table by file. Exit status 1 if anything was wrong.
+and streamed, to `--url`, and looks at each call: its name is declared, its arguments are JSON and valid by that tool's
+schema, its id counts on (or is random, by `--ids`), no marker is in any text, `finish_reason` is `tool_calls`. Answers
+that `max_tokens` cut are counted apart: their last call is not whole. Printed: a table by file. Exit status 1 if
+anything was wrong.
 """
 
 import argparse
 import asyncio
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +23,7 @@ from typing import Any
 import httpx
 import jsonschema
 
-MARKERS = ("<|tool_call", "<|im_", "<think>", "</think>", "[EOS]")
+MARKERS = ("<|tool", "<|im_", "<think>", "</think>", "[EOS]", "<｜", "<|inner_", "<tool_call>", "</tool_call>")
 COLUMNS = ("answers", "cut", "calls", "valid", "leaks", "wrong", "refused", "too long")
 
 
@@ -84,8 +86,10 @@ def collect(message: dict[str, Any], delta: dict[str, Any]) -> None:
             message["tool_calls"][call["index"]]["function"]["arguments"] += call["function"]["arguments"]
 
 
-def judge(message: dict[str, Any], body: dict[str, Any], seen: Counter[str], complaints: list[str]) -> None:
-    """Counts what is right and wrong with one answer."""
+def judge(
+    message: dict[str, Any], body: dict[str, Any], seen: Counter[str], complaints: list[str], *, counting: bool
+) -> None:
+    """Counts what is right and wrong with one answer. `counting`: whether ids count the calls of a conversation."""
     if "error" in message:
         long = message["error"]["code"] == "context_length_exceeded"
         seen["too long" if long else "refused"] += 1
@@ -110,8 +114,10 @@ def judge(message: dict[str, Any], body: dict[str, Any], seen: Counter[str], com
         name, arguments = call["function"]["name"], call["function"]["arguments"]
         try:
             jsonschema.validate(json.loads(arguments), schemas[name])
-            if call["id"] != f"functions.{name}:{earlier + index}":
+            if counting and call["id"] != f"functions.{name}:{earlier + index}":
                 raise ValueError(f"the id {call['id']!r} does not count on from {earlier + index}")
+            if not counting and not re.fullmatch("call_[0-9a-f]{24}", call["id"]):
+                raise ValueError(f"the id {call['id']!r} is not random")
             seen["valid"] += 1
         except (KeyError, ValueError, jsonschema.ValidationError) as error:
             complaints.append(f"{name}({arguments[:200]}): {type(error).__name__} {str(error)[:200]}")
@@ -137,7 +143,7 @@ async def measure(options: argparse.Namespace) -> bool:
                 body = {"model": model, **fields, "tool_choice": options.choice, "seed": seed}
                 body |= {"max_tokens": options.max_tokens}
                 async with places:
-                    judge(await how(http, body), body, seen, complaints)
+                    judge(await how(http, body), body, seen, complaints, counting=options.ids == "counting")
 
             asked = [(seed, fields, how) for seed, fields in enumerate(some) for how in (whole, streamed)]
             await asyncio.gather(*(ask(*one) for one in asked))
@@ -156,6 +162,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="with bfcl_v4 and tau_bench in it")
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--choice", default="required", choices=("required", "auto"))
+    parser.add_argument("--ids", default="counting", choices=("counting", "random"), help="random: all but Kimi's")
     parser.add_argument("--limit", type=int, help="requests of each file; default: all")
     parser.add_argument("--max-tokens", type=int, default=2000)
     parser.add_argument("--concurrency", type=int, default=32)

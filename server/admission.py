@@ -1,57 +1,80 @@
-"""Who comes in: API keys, draining, and the bounds on bodies being read and on sequences that run or wait.
-
-`Door` is plain ASGI (starlette's BaseHTTPMiddleware would buffer and break streams). `Admission` only counts: the
-engine schedules.
-"""
+"""The bounds on bodies being read and on sequences that run or wait. Only counts: the engine schedules."""
 
 import contextlib
-import hashlib
-import hmac
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 
-from starlette.datastructures import Headers, QueryParams, State
-from starlette.types import ASGIApp, Receive, Scope, Send
+from server.errors import InvalidRequest, QueueFull
 
-from server.error_shapes import error_response
-from server.errors import ApiError, InvalidRequest, QueueFull, Unauthorized, Unavailable
-
-OPEN_PATHS = frozenset({"/live", "/ready", "/health", "/metrics"})
 RETRY_AFTER = 2  # seconds; clients back off further by themselves
 FREE_BYTES = 64 * 1024  # of each body, not counted: small requests always get through
-OWNER_LENGTH = 16  # hexadecimal digits of a key's digest that stand for its owner
+RESERVE = 4  # one in so many places is kept for owners with less than an equal share
+LATENESS = 0.25  # seconds for each sequence that its owner has waiting
 LARGE_BODIES = 32  # bodies of the largest size that may be held at a time before their requests are admitted
 
 
 class Admission:
-    """Counts sequences from the moment their request is accepted to their end."""
+    """Counts sequences from the moment their request is accepted to their end, by owner.
+
+    No owner can keep the others out: the last quarter of the room is for those who have less than an equal share. Nor
+    can one make the others wait behind all that it has queued: what it asks for beyond what runs at a time counts as if
+    it had arrived later (`Slot.lateness`), a little for each that it has waiting.
+    """
 
     def __init__(self, max_running: int, max_queue: int) -> None:
         self.limit = max_running + max_queue
         self.sequences = 0
+        self._max_running = max_running
+        self._held: Counter[str] = Counter()
 
-    def enter(self, sequences: int) -> "Slot":
+    def enter(self, sequences: int, owner: str = "") -> "Slot":
         """Room for `sequences`, until the slot is left. Raises QueueFull, or InvalidRequest if there never is."""
-        if sequences > self.limit:
-            raise InvalidRequest(f"n is {sequences}; this server has room for {self.limit} answers.", param="n")
+        most = self.limit - self.limit // RESERVE if owner else self.limit
+        if sequences > most:
+            raise InvalidRequest(f"n is {sequences}; this server has room for {most} answers.", param="n")
+        held = self._held[owner]
         if self.sequences + sequences > self.limit:
             raise QueueFull(
                 f"{self.sequences} answers are running or waiting and this request asks for {sequences}; "
                 f"{self.limit} are allowed. Try again later.",
                 retry_after=RETRY_AFTER,
             )
+        if owner and self._takes_others_share(sequences, held):
+            raise QueueFull(
+                f"This key has {held} answers running or waiting and asks for {sequences} more; the room that is left "
+                "is for other keys. Try again later.",
+                retry_after=RETRY_AFTER,
+            )
         self.sequences += sequences
-        return Slot(self, sequences)
+        self._held[owner] += sequences
+        return Slot(self, owner, sequences, LATENESS * max(0, held - self._max_running))
+
+    def _takes_others_share(self, sequences: int, held: int) -> bool:
+        if self.sequences + sequences <= self.limit - self.limit // RESERVE:
+            return False
+        owners = len(self._held) + (held == 0)  # one more than there are at least: whoever comes next
+        return held + sequences > self.limit // max(2, owners)
+
+    def leave(self, owner: str, sequences: int) -> None:
+        """Called by slots."""
+        self.sequences -= sequences
+        self._held[owner] -= sequences
+        if not self._held[owner]:
+            del self._held[owner]
 
 
 class Slot:
-    """A place for the sequences of one request. Leaving twice counts once."""
+    """A place for the sequences of one request. Leaving twice counts once. `lateness` in seconds."""
 
-    def __init__(self, admission: Admission, sequences: int) -> None:
+    def __init__(self, admission: Admission, owner: str, sequences: int, lateness: float) -> None:
+        self.lateness = lateness
         self._admission = admission
+        self._owner = owner
         self._sequences = sequences
 
     def leave(self) -> None:
-        self._admission.sequences -= self._sequences
+        if self._sequences:
+            self._admission.leave(self._owner, self._sequences)
         self._sequences = 0
 
 
@@ -91,64 +114,3 @@ class BodyShare:
             )
         self._room.free -= more
         self.taken += more
-
-
-class Door:
-    """Lets in those who have a key, and nobody new while draining. `state.draining` is set by who runs the app."""
-
-    def __init__(self, app: ASGIApp, keys: Sequence[str], state: State, drain_seconds: float) -> None:
-        self._app = app
-        self._digests = [_digest(key.encode()) for key in keys]
-        self._state = state
-        self._retry_after = max(1, round(drain_seconds))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = self._refusal(scope) if scope["type"] == "http" else None
-        if refusal is None:
-            await self._app(scope, receive, send)
-        else:
-            await error_response(refusal, scope["path"], scope["state"]["request_id"])(scope, receive, send)
-
-    def _refusal(self, scope: Scope) -> ApiError | None:
-        scope["state"]["owner"] = ""
-        if scope["path"] in OPEN_PATHS:
-            return None
-        if self._digests:
-            key = presented_key(scope)
-            if key is None:
-                return Unauthorized("An API key is needed: send the header 'Authorization: Bearer <key>'.")
-            digest = _digest(key)
-            if not self._knows(digest):
-                return Unauthorized("The API key is not known here.")
-            scope["state"]["owner"] = digest.hex()[:OWNER_LENGTH]
-        if self._state.draining:
-            return Unavailable(
-                "The server is shutting down and takes no new requests.",
-                retry_after=self._retry_after,
-                code="draining",
-            )
-        return None
-
-    def _knows(self, digest: bytes) -> bool:
-        """Compares with every key, always: neither the time nor the length tells how close a guess was."""
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        return any(matches)
-
-
-def presented_key(scope: Scope) -> bytes | None:
-    """The API key of a request, wherever its protocol puts it: a bearer token, Anthropic's x-api-key, Google's
-    x-goog-api-key or `key` in the query. An authorization that is no bearer token is a wrong key."""
-    headers = Headers(scope=scope)
-    if (authorization := headers.get("authorization")) is not None:
-        scheme, _, key = authorization.partition(" ")
-        # Headers are latin-1; undoing that gives the bytes that were sent.
-        return key.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
-    for name in ("x-api-key", "x-goog-api-key"):
-        if (given := headers.get(name)) is not None:
-            return given.strip().encode("latin-1")
-    in_query = QueryParams(scope["query_string"]).get("key")
-    return None if in_query is None else in_query.encode()
-
-
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()

@@ -1,4 +1,5 @@
-"""The command line: `abruzzi serve | chat | bench`. Maps words to calls and errors to exit codes.
+"""The command line: `abruzzi serve | chat | bench`, and the commands of cli_tools.py and cli_keys.py. Maps words to
+calls and errors to exit codes.
 
 The flags of `serve` come from the table in server/settings.py. Each command imports what it needs when it runs, so
 that `--help` is quick.
@@ -16,6 +17,8 @@ import typer
 import typer.core
 
 from engine import ConfigError
+from server.cli_keys import keys_commands
+from server.cli_tools import add_tools
 from server.settings import OPTIONS, Option, load_settings
 
 
@@ -51,7 +54,7 @@ app = typer.Typer(
 # Paragraphs are one line each: the help keeps line breaks.
 SERVE_HELP = (
     "Serve a model over HTTP.\n\n"
-    "[bold]abruzzi serve[/] makes a small random model, to try things out\n"
+    "[bold]abruzzi serve[/] serves a small demonstration model\n"
     "[bold]abruzzi serve /models/Kimi-K2-Instruct[/] serves a checkpoint folder\n"
     "[bold]abruzzi serve --config server.toml --port 9000[/] takes settings from a file\n\n"
     "Every option is also an environment variable (--max-running is ABRUZZI_MAX_RUNNING) and a key of the TOML file "
@@ -229,6 +232,10 @@ def _bench(
         allow_remote=allow_remote,
     )
     raise typer.Exit(run_bench(plan, json_file))
+
+
+add_tools(app, _Command, _fail)
+app.add_typer(keys_commands(_Group, _Command, _fail), name="keys")
 
 
 def _url(text: str) -> str:

@@ -4,14 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from server.conversation import Tool
 from server.dialects.dialect import Dialect
-from server.errors import InvalidRequest, UnknownModel
+from server.errors import ForbiddenModel, InvalidRequest, UnknownModel
+from server.keys.gate import may_use
 from server.served_model import ServedModel
 
 
 def check_model(name: str, model: ServedModel) -> None:
-    """Raises UnknownModel unless the model that is served has this name."""
-    if name not in model.names:
+    """Raises UnknownModel unless the model that is served answers to this name, ForbiddenModel unless the API key may
+    use it."""
+    if not model.answers_to(name):
         raise UnknownModel(name, model.names)
+    if not may_use(name):
+        raise ForbiddenModel(f"This API key may not use the model {name[:200]!r}.", param="model")
 
 
 def check_tools(tools: Sequence[Tool], names_at: Iterable[str], dialect: Dialect, param: str = "tools") -> None:

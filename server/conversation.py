@@ -50,6 +50,15 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class RawPrompt:
+    """A prompt that no template writes: token ids, or text in which the name of a control token is that token.
+    `add_special_tokens`: whether text gets what the checkpoint's tokenizer puts around it."""
+
+    content: str | tuple[int, ...]
+    add_special_tokens: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ToolChoice:
     """Whether the answer may (auto), must (required) or must not (none) call tools, and which: None means all that
     are declared. A named function is `required` with one name."""
@@ -81,6 +90,7 @@ class OutputContract:
     parallel_tool_calls: bool = True
     format: AnswerFormat | None = None  # None: any text
     string_limit: int | None = None  # characters of JSON strings that no schema bounds
+    end_logprobs: bool = False  # log-probabilities include that of the stop token that ended the answer
 
     def may_call(self, tools: tuple[Tool, ...]) -> tuple[Tool, ...]:
         """Those of the declared `tools` that this answer may call."""

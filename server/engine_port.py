@@ -35,5 +35,8 @@ class Engine(Protocol):
     def generate(self, request: GenerateRequest) -> AsyncGenerator[StepOutput, None]:
         """The outputs of one sequence, the last with a finish reason. Closing it early cancels the sequence.
 
-        Raises EngineUnavailable (not ready, or died midway) and RequestRefused.
+        Raises EngineUnavailable (not ready, or died midway), RequestRefused, StepFailed and RequestCancelled.
         """
+
+    def cancel(self, request_id: str) -> None:
+        """Ends a sequence for whoever reads its outputs, with RequestCancelled. Unknown ids are ignored."""

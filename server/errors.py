@@ -6,11 +6,15 @@
     ├── UnsupportedBody    a body in an encoding that is not read here
     ├── Unauthorized       no key, or a wrong one
     ├── UnknownModel       no such model here
+    ├── ForbiddenModel     the API key may not use this model
     ├── UnknownUrl         no such page here
+    ├── NotFound           nothing is stored under this id for this owner
     ├── MethodNotAllowed   the page exists, not for this method
     ├── QueueFull          too much to do already; come back later
+    ├── RateLimited        the API key is over one of its limits; come back later
     ├── Unavailable        loading, draining, stalled or dead; come back later
     ├── ClientGone         the client hung up: nobody reads this answer
+    ├── Cancelled          the request was cancelled by its id while it ran
     ├── ComputationFailed  a step of this request could not be computed; says nothing about the inside
     └── InternalError      our fault; says nothing about the inside
 
@@ -23,7 +27,7 @@ from typing import Any, NamedTuple
 import msgspec
 from starlette.responses import Response
 
-from engine import EngineUnavailable, RequestRefused, StepFailed
+from engine import EngineUnavailable, RequestCancelled, RequestRefused, StepFailed
 
 
 class ApiError(Exception):
@@ -75,8 +79,19 @@ class UnknownModel(ApiError):
         super().__init__(f"The model {name[:200]!r} does not exist here. Served: {known}.", param="model")
 
 
+class ForbiddenModel(ApiError):
+    """The API key is not allowed to use the model."""
+
+
 class UnknownUrl(ApiError):
     """No route has this path."""
+
+
+class NotFound(ApiError):
+    """Nothing under this id is this owner's; whether it is somebody else's is not told."""
+
+    def __init__(self, kind: str, id: str, param: str | None = None) -> None:
+        super().__init__(f"There is no {kind.replace('_', ' ')} {id[:80]!r}.", param=param)
 
 
 class MethodNotAllowed(ApiError):
@@ -96,6 +111,10 @@ class QueueFull(_TryLater):
     """As many sequences run and wait as are allowed."""
 
 
+class RateLimited(_TryLater):
+    """The API key is over one of its limits."""
+
+
 class Unavailable(_TryLater):
     """Nobody can answer now."""
 
@@ -105,6 +124,13 @@ class ClientGone(ApiError):
 
     def __init__(self) -> None:
         super().__init__("The client closed the connection.")
+
+
+class Cancelled(ApiError):
+    """Its owner cancelled the request by its id."""
+
+    def __init__(self) -> None:
+        super().__init__("This request was cancelled by its id.")
 
 
 class InternalError(ApiError):
@@ -136,12 +162,16 @@ STATUS: dict[type[ApiError], Status] = {
     InvalidRequest: Status(400, "invalid_request_error", "invalid_value"),
     Unauthorized: Status(401, "invalid_request_error", "invalid_api_key"),
     UnknownModel: Status(404, "invalid_request_error", "model_not_found"),
+    ForbiddenModel: Status(403, "invalid_request_error", "model_not_allowed"),
     UnknownUrl: Status(404, "invalid_request_error", "unknown_url"),
+    NotFound: Status(404, "invalid_request_error", "not_found"),
     MethodNotAllowed: Status(405, "invalid_request_error", "method_not_allowed"),
     BodyTooLarge: Status(413, "invalid_request_error", "request_too_large"),
     UnsupportedBody: Status(415, "invalid_request_error", "unsupported_encoding"),
     QueueFull: Status(429, "rate_limit_error", "queue_full"),
+    RateLimited: Status(429, "rate_limit_error", "rate_limit_exceeded"),
     ClientGone: Status(499, "invalid_request_error", "client_closed_request"),
+    Cancelled: Status(499, "invalid_request_error", "request_cancelled"),
     InternalError: Status(500, "server_error", "internal_error"),
     ComputationFailed: Status(500, "server_error", "engine_error"),
     Unavailable: Status(503, "server_error", "engine_unavailable"),
@@ -156,6 +186,8 @@ def as_api_error(error: Exception, request_id: str) -> ApiError:
         return InvalidRequest(str(error), code=error.code)
     if isinstance(error, EngineUnavailable):
         return Unavailable(str(error), retry_after=error.retry_after)
+    if isinstance(error, RequestCancelled):
+        return Cancelled()
     if isinstance(error, StepFailed):
         return ComputationFailed(request_id)
     return InternalError(request_id)

@@ -25,6 +25,7 @@ class TokenLogprob:
 
     chosen: Alternative
     top: tuple[Alternative, ...]
+    start: int = 0  # the character of its sequence's text at which it begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,13 @@ class ToolCallEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptLogprobs:
+    """Those of the prompt's tokens behind its first. Comes before all else, and only if they were asked for."""
+
+    tokens: tuple[TokenLogprob, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """`tool_calls`: the answer ended by itself and made calls."""
 
@@ -82,4 +90,4 @@ class Finished:
 
 
 Delta = TextDelta | ReasoningDelta | ToolCallStart | ToolCallArguments | ToolCallEnd
-Event = Delta | Finished
+Event = Delta | PromptLogprobs | Finished

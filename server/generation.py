@@ -6,43 +6,52 @@ HTTP status: `Generation.wait_for_first`.
 """
 
 import asyncio
+import copy
 import hashlib
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Self
 
 from msgspec import structs
 
-from engine import EngineUnavailable, GenerateRequest, Grammar, Ready, RequestRefused, SamplingParams
+from engine import EngineUnavailable, GenerateRequest, Grammar, Ready, RequestCancelled, RequestRefused, SamplingParams
 from server.admission import Admission, Slot
-from server.conversation import Conversation, OutputContract
-from server.dialects.dialect import ContractError, TemplateArgumentError, TemplateError
+from server.conversation import Conversation, OutputContract, RawPrompt
+from server.dialects.dialect import OutputParser
+from server.dialects.generic import TextParser
 from server.dialects.lark import blamed
 from server.engine_port import Engine
 from server.errors import InvalidRequest, Unavailable
 from server.events import Event, Finished
+from server.keys.gate import Passage
 from server.metrics import Metrics
+from server.prompts import PromptWriter, check_raw
+from server.running import Cancellation, Running
 from server.sampling import SamplingOverrides, allowed_tokens, check_token_ids, resolve, sequence_seed
 from server.sequence import SequenceText
 from server.served_model import ServedModel
 
 RETRY_AFTER = 5  # seconds until a loading or restarting engine is worth another try
-SMALL_REQUEST = 8192  # bytes of which the prompt is made on the event loop; more goes to a thread
+BEHIND = 1_000_000  # of priority: whatever a request may ask for is ahead of that
 EVENTS_AHEAD = 64  # of a request with several sequences, before its slow reader holds them up
 
+NO_MESSAGES = Conversation(())
 IndexedEvent = tuple[int, Event]  # which of the n sequences, what
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextRequest:
-    """What a protocol asks for. `id` is unique; lower `priority` goes first."""
+    """What a protocol asks for: `n` answers to a conversation, or to each of the `raw` prompts (answer p * n + i is
+    one to prompt p). `id` is unique; lower `priority` goes first."""
 
     id: str
-    conversation: Conversation
+    conversation: Conversation = NO_MESSAGES
+    raw: tuple[RawPrompt, ...] = ()
+    prompt_at: str = "messages"  # the field that the prompt is made of, for errors
     sampling: SamplingOverrides
     contract: OutputContract
     n: int = 1
@@ -70,46 +79,69 @@ class Generator:
         self._admission = admission
         self._metrics = metrics
         self._seeds = random.Random(seed)
-        self._constrained = constrained
+        self._writer = PromptWriter(model, constrained=constrained)
+        self._behind = 0
+        self.running = Running()
+
+    def behind(self, admission: Admission) -> "Generator":
+        """The same, for requests that go after all others and are counted by an admission of their own."""
+        other = copy.copy(self)
+        other._admission = admission
+        other._behind = BEHIND
+        return other
 
     async def begin(self, request: TextRequest) -> "Generation":
         """Accepts the request or raises: Unavailable, QueueFull, InvalidRequest. The caller closes what it gets."""
         arrival = time.monotonic()
         ready = engine_ready(self._engine)
-        slot = self._admission.enter(request.n)
+        passage = Passage.begin(self._metrics.keys)
         try:
-            prompt, grammar = await self._write(request)
-            sampling = self._sampling(request.sampling, len(prompt), ready)
+            slot = self._admission.enter(request.n * max(1, len(request.raw)), passage.owner)
+        except BaseException:
+            passage.leave()
+            raise
+        try:
+            prompts, grammar = await self._writer.write(request)
+            if request.raw:
+                check_raw(prompts, request.prompt_at, ready.vocab_size)
+            samplings = [self._sampling(request, len(prompt), ready) for prompt in prompts]
         except BaseException:
             slot.leave()
+            passage.leave()
             raise
-        self._metrics.prompt(len(prompt))
-        sequences = [self._sequence(request, index, prompt, grammar, sampling, arrival) for index in range(request.n)]
-        return Generation(sequences, slot, ready)
+        passage.spend("prompt", sum(map(len, prompts)))
+        cancellation = Cancellation(self._engine)
+        sequences: list[AsyncGenerator[IndexedEvent, None]] = []
+        for prompt, sampling in zip(prompts, samplings, strict=True):
+            self._metrics.prompt(len(prompt))
+            for index in range(request.n):
+                own = structs.replace(sampling, seed=sequence_seed(sampling.seed, index))
+                wanted = GenerateRequest(
+                    id=f"{request.id}-{len(sequences)}",
+                    prompt=prompt,
+                    sampling=own,
+                    arrival=arrival + slot.lateness,
+                    priority=request.priority + passage.priority + self._behind,
+                    cache_salt=request.cache_salt,
+                    grammar=grammar,
+                )
+                sequences.append(self._sequence(request, len(sequences), wanted, cancellation, arrival, passage))
+        return Generation(request.id, sequences, (slot, passage), ready, prompts, self.running, cancellation)
 
-    async def _write(self, request: TextRequest) -> tuple[list[int], Grammar | None]:
-        """The prompt, and what the answer must match. Raises InvalidRequest."""
-        try:
-            if request.conversation.template_arguments:
-                self._model.dialect.check_arguments(request.conversation.template_arguments)
-            if request.size <= SMALL_REQUEST:
-                return self._write_now(request)
-            return await asyncio.to_thread(self._write_now, request)
-        except TemplateArgumentError as error:
-            raise InvalidRequest(str(error), param="chat_template_kwargs") from error
-        except TemplateError as error:
-            raise InvalidRequest(f"The model's chat template refused: {error}", param="messages") from error
-        except ContractError as error:
-            raise InvalidRequest(str(error), param=error.param, code="invalid_schema") from error
+    async def prompts(self, request: TextRequest) -> list[list[int]]:
+        """The token ids of the request's prompts; nothing is generated. Raises InvalidRequest."""
+        prompts, _ = await self._writer.write(request)
+        return prompts
 
-    def _write_now(self, request: TextRequest) -> tuple[list[int], Grammar | None]:
-        dialect = self._model.dialect
-        grammar = dialect.grammar(request.conversation, request.contract)
-        return dialect.render(request.conversation), grammar if self._constrained else None
+    async def count(self, request: TextRequest) -> int:
+        """The tokens of the request's prompts; nothing is generated. Raises InvalidRequest."""
+        return sum(map(len, await self.prompts(request)))
 
-    def _sampling(self, overrides: SamplingOverrides, prompt_tokens: int, ready: Ready) -> SamplingParams:
+    def _sampling(self, request: TextRequest, prompt_tokens: int, ready: Ready) -> SamplingParams:
+        overrides = request.sampling
         check_token_ids(overrides, self._model.tokenizer, ready.vocab_size)
-        max_tokens = allowed_tokens(prompt_tokens, overrides.max_tokens, ready)
+        cut, param = overrides.cut_max_tokens, request.prompt_at
+        max_tokens = allowed_tokens(prompt_tokens, overrides.max_tokens, ready, cut=cut, param=param)
         seed = self._seeds.getrandbits(63) if overrides.seed is None else overrides.seed
         return resolve(overrides, self._model.sampling, self._model.eos_ids, max_tokens, seed)
 
@@ -117,26 +149,22 @@ class Generator:
         self,
         request: TextRequest,
         index: int,
-        prompt: list[int],
-        grammar: Grammar | None,
-        sampling: SamplingParams,
+        wanted: GenerateRequest,
+        cancellation: Cancellation,
         arrival: float,
+        passage: Passage,
     ) -> AsyncGenerator[IndexedEvent, None]:
         """The events of one sequence. Whichever way it ends, the metrics hear of it once."""
-        own = structs.replace(sampling, seed=sequence_seed(sampling.seed, index))
-        wanted = GenerateRequest(
-            id=f"{request.id}-{index}",
-            prompt=prompt,
-            sampling=own,
-            arrival=arrival,
-            priority=request.priority,
-            cache_salt=request.cache_salt,
-            grammar=grammar,
-        )
-        parser = self._model.dialect.output_parser(request.conversation, request.contract)
-        text = SequenceText(parser, request.contract, own, self._model.tokenizer, len(prompt))
+        tokenizer, prompt = self._model.tokenizer, wanted.prompt
+        parser: OutputParser
+        if request.raw:
+            parser = TextParser(tokenizer)
+        else:
+            parser = self._model.dialect.output_parser(request.conversation, request.contract)
+        text = SequenceText(parser, request.contract, wanted.sampling, tokenizer, len(prompt), prompt)
         clock = self._metrics.sequence(arrival)
         try:
+            cancellation.begin(wanted.id)
             async with aclosing(self._engine.generate(wanted)) as outputs:
                 async for output in outputs:
                     clock.step(len(output.token_ids), output.queue_seconds)
@@ -150,12 +178,15 @@ class Generator:
             raise EngineUnavailable("The engine ended the answer without a reason.")
         except RequestRefused as error:
             clock.reason = "error"
-            raise _explained(error, grammar, request) from error
+            raise _explained(error, wanted.grammar, request) from error
+        except RequestCancelled:
+            raise
         except Exception:
             clock.reason = "error"
             raise
         finally:
             clock.finish()
+            passage.spend("completion", clock.tokens)
 
 
 def _explained(error: RequestRefused, grammar: Grammar | None, request: TextRequest) -> Exception:
@@ -189,12 +220,34 @@ def fingerprint(model: ServedModel, ready: Ready) -> str:
 class Generation:
     """The running sequences of one request. Close it, always: that cancels what still runs and frees its place."""
 
-    def __init__(self, sequences: Sequence[AsyncGenerator[IndexedEvent, None]], slot: Slot, ready: Ready) -> None:
+    def __init__(
+        self,
+        id: str,
+        sequences: Sequence[AsyncGenerator[IndexedEvent, None]],
+        places: tuple[Slot, Passage],
+        ready: Ready,
+        prompts: list[list[int]],
+        running: Running,
+        cancellation: Cancellation,
+    ) -> None:
         self.ready = ready  # the engine, as it was when this began
-        self._slot = slot
+        self.prompts = prompts  # token ids
+        self._id = id
+        self._places = places
+        self._running = running
+        self._cancellation = cancellation
+        self._forget: Callable[[], None] | None = None
         self._source = sequences[0] if len(sequences) == 1 else _merge(sequences)
         self._first: asyncio.Task[IndexedEvent] | None = None
         self._first_taken = False
+
+    @property
+    def prompt_tokens(self) -> int:
+        return sum(map(len, self.prompts))
+
+    def cancellable(self, owner: str, request_id: str) -> None:
+        """From now to its end, `owner` can cancel it by its own id or that of the HTTP request."""
+        self._forget = self._running.add(owner, (self._id, request_id), self._cancellation.cancel)
 
     async def wait_for_first(self, timeout: float) -> None:
         """Returns with the first event, or when `timeout` seconds are over. Raises what the sequences raise."""
@@ -215,13 +268,19 @@ class Generation:
         return self._first
 
     async def aclose(self) -> None:
-        if self._first is not None and not self._first.done():
+        if self._forget is not None:
+            self._forget()
+            self._forget = None
+        if self._first is not None:
             self._first.cancel()
             await asyncio.wait({self._first})
+            if not self._first.cancelled():
+                self._first.exception()  # nobody may have been there to hear of it
         try:
             await self._source.aclose()
         finally:
-            self._slot.leave()
+            for place in self._places:
+                place.leave()
 
 
 async def _merge(sequences: Sequence[AsyncGenerator[IndexedEvent, None]]) -> AsyncGenerator[IndexedEvent, None]:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import msgspec
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -118,19 +118,26 @@ async def _drop(receive: Receive, limit: int) -> None:
         limit -= len(message.get("body", b""))
 
 
+COMMENT = b": keep-alive\n\n"
+
+
 class EventStream(EventSourceResponse):
-    """A stream of ready-made frames with keep-alive comments, which calls `close` however it ends.
+    """A stream of ready-made frames, and `keep_alive` in its silence, which calls `close` however it ends.
 
     A generator that was never started runs no `finally`, so that closing cannot be left to `frames`.
     """
 
     def __init__(
-        self, frames: AsyncGenerator[bytes, None], close: Callable[[], Awaitable[None]], keep_alive_seconds: float
+        self,
+        frames: AsyncGenerator[bytes, None],
+        close: Callable[[], Awaitable[None]],
+        keep_alive_seconds: float,
+        keep_alive: bytes = COMMENT,
     ) -> None:
         super().__init__(
             frames,
             ping=keep_alive_seconds,
-            ping_message_factory=lambda: ServerSentEvent(comment="keep-alive", sep="\n"),
+            ping_message_factory=lambda: keep_alive,  # type: ignore[arg-type, return-value]  # bytes are sent as they are
             sep="\n",
             send_timeout=SEND_TIMEOUT,
         )

@@ -5,9 +5,13 @@ keywords that JSON Schema does not define constrain nothing and are left out. Re
 schema only: nothing is ever fetched.
 """
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
+
+from server.json_formats import FORMATS, NARROWER, UNENFORCED_FORMATS
+from server.json_keywords import says_nothing, translated
 
 MAX_BYTES = 256 * 1024  # of one schema, as compact JSON
 MAX_DEPTH = 64  # schemas within schemas
@@ -17,17 +21,6 @@ MAX_ITEMS = 4096
 MAX_PROPERTIES = 256  # of an object that declares none, or only required ones, and admits others
 
 TYPES = ("string", "number", "integer", "boolean", "object", "array", "null")
-# Formats that JSON Schema defines; any other says nothing that could be held.
-FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
-UNENFORCED_FORMATS = (
-    *("regex", "json-pointer", "relative-json-pointer", "uri-reference", "uri-template"),
-    *("iri", "iri-reference", "idn-email", "idn-hostname"),
-)
-UNENFORCED = (
-    *("not", "if", "dependentRequired", "dependentSchemas", "dependencies", "propertyNames"),
-    *("contains", "minContains", "maxContains", "uniqueItems", "unevaluatedItems", "unevaluatedProperties"),
-    *("$dynamicRef", "$recursiveRef"),
-)
 # The engine's way with blanks: none, or one behind a comma or a colon.
 BLANKS = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?"}
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
@@ -72,14 +65,23 @@ class _Rewriter:
             raise SchemaError(f"a schema is an object or a boolean, not {_shown(schema)}", path)
         if len(path) > 2 * MAX_DEPTH:
             raise SchemaError(f"schemas are nested deeper than {MAX_DEPTH}", path)
+        self._check_base(schema, path)
+        schema = translated(schema)
         rewritten: dict[str, Any] = {}
         for keyword, value in schema.items():
-            if keyword in UNENFORCED and value not in (False, None):
+            if says_nothing(keyword, value, schema) is False:
                 raise SchemaError(f"the keyword {keyword!r} cannot be enforced here; leave it out", (*path, keyword))
             check = _CHECKS.get(keyword)
             if check is not None:
                 rewritten[keyword] = check(self, value, (*path, keyword))
-        return self._closed(self._bounded(_draft_4_limits(rewritten, path)), path)
+        return self._closed(self._bounded(_with_narrower_format(_draft_4_limits(rewritten, path))), path)
+
+    def _check_base(self, schema: dict[str, Any], path: tuple[str | int, ...]) -> None:
+        """References below an `$id` of its own would begin there, not at the root."""
+        if path and isinstance(schema.get("$id"), str) and '"$ref"' in json.dumps(schema):
+            raise SchemaError(
+                "an $id within the schema, with references below it, is not followed here", (*path, "$id")
+            )
 
     def _closed(self, schema: dict[str, Any], path: tuple[str | int, ...]) -> dict[str, Any]:
         """An object has the properties that it declares, and no others, unless the schema speaks of others; one that
@@ -104,13 +106,18 @@ class _Rewriter:
         return schema
 
     def _within_alternatives(self, path: tuple[str | int, ...]) -> bool:
-        """Whether the schema at `path` is an alternative that is intersected with what stands beside the anyOf."""
-        if len(path) < 2 or path[-2] not in ("anyOf", "oneOf"):
-            return False
+        """Whether the schema at `path` is, or is part of, an alternative that is intersected with what stands beside
+        the anyOf."""
         beside = self._root
-        for step in path[:-2]:
-            beside = beside[step]
-        return bool({"properties", "additionalProperties", "required", "allOf"} & beside.keys())
+        for step, inner in itertools.pairwise((*path, None)):
+            is_alternative = step in ("anyOf", "oneOf") and isinstance(inner, int) and isinstance(beside, dict)
+            if is_alternative and {"properties", "additionalProperties", "required", "allOf"} & beside.keys():
+                return True
+            try:
+                beside = beside[step]
+            except (KeyError, IndexError, TypeError):  # a keyword that was said in other words
+                return False
+        return False
 
     def subschemas(self, value: Any, path: tuple[str | int, ...]) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -178,6 +185,15 @@ def _draft_4_limits(schema: dict[str, Any], path: tuple[str | int, ...]) -> dict
     return schema
 
 
+def _with_narrower_format(schema: dict[str, Any]) -> dict[str, Any]:
+    pattern = NARROWER.get(schema.get("format", ""))
+    if pattern is not None and "pattern" in schema:
+        schema["allOf"] = [*schema.get("allOf", ()), {"pattern": pattern}]
+    elif pattern is not None:
+        schema["pattern"] = pattern
+    return schema
+
+
 Check = Callable[[_Rewriter, Any, tuple[str | int, ...]], Any]
 
 
@@ -214,7 +230,12 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-_COUNT = _needs("a whole number from 0 on", lambda value: type(value) is int and value >= 0)
+def _count(_: _Rewriter, value: Any, path: tuple[str | int, ...]) -> int:
+    if not _is_number(value) or value < 0 or value != int(value):
+        raise SchemaError(f"a whole number from 0 on is needed, not {_shown(value)}", path)
+    return int(value)
+
+
 _LIMIT = _needs("a number", _is_number)
 _LIMIT_OR_FLAG = _needs("a number", lambda value: isinstance(value, bool) or _is_number(value))
 # Keyword -> its check. Those that are not here say nothing about what is valid.
@@ -224,12 +245,12 @@ _CHECKS: dict[str, Check] = {
     "const": lambda _, value, __: value,
     "format": _format,
     "pattern": _needs("a regular expression", lambda value: isinstance(value, str)),
-    "minLength": _COUNT,
-    "maxLength": _COUNT,
-    "minItems": _COUNT,
-    "maxItems": _COUNT,
-    "minProperties": _COUNT,
-    "maxProperties": _COUNT,
+    "minLength": _count,
+    "maxLength": _count,
+    "minItems": _count,
+    "maxItems": _count,
+    "minProperties": _count,
+    "maxProperties": _count,
     "minimum": _LIMIT,
     "maximum": _LIMIT,
     "exclusiveMinimum": _LIMIT_OR_FLAG,

@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from engine import StepReport
 from server.admission import Admission
 from server.engine_port import Engine
+from server.keys.gate import Counters
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 TOKEN_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 10)
@@ -74,6 +75,11 @@ class Metrics:
         )
         self.tool_calls = Counter(
             "abruzzi_tool_calls", "Tool calls in answers that came to their end.", registry=self._registry
+        )
+        self.keys = Counters(
+            Counter("abruzzi_key_requests", "Requests of each API key.", ["key"], registry=self._registry),
+            Counter("abruzzi_key_tokens", "Tokens of each API key.", ["key", "kind"], registry=self._registry),
+            Counter("abruzzi_key_refusals", "Requests over a key's limits.", ["key"], registry=self._registry),
         )
         self._registry.register(self)
         engine.observe(self._step)
@@ -146,7 +152,7 @@ class SequenceClock:
         self._metrics = metrics
         self._arrival = arrival
         self._last = 0.0  # 0: no token yet
-        self._tokens = 0
+        self.tokens = 0
 
     def step(self, tokens: int, queue_seconds: float | None) -> None:
         """Some tokens came."""
@@ -160,11 +166,11 @@ class SequenceClock:
         else:
             self._metrics.first_token.observe(now - self._arrival)
         self._last = now
-        self._tokens += tokens
+        self.tokens += tokens
 
     def finish(self) -> None:
         """The sequence ended. Called once."""
         self._metrics.finished.labels(self.reason).inc()
         self._metrics.tool_calls.inc(self.tool_calls)
-        self._metrics.answer_length.observe(self._tokens)
+        self._metrics.answer_length.observe(self.tokens)
         self._metrics.whole.observe(time.monotonic() - self._arrival)

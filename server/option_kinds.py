@@ -101,6 +101,11 @@ def _size(raw: object) -> int:
     return number
 
 
+def _rate(raw: object) -> int:
+    """A size with "/s"; the "/s" may be left out."""
+    return _size(_text(raw).removesuffix("/s") if isinstance(raw, str) else raw)
+
+
 def _switch(raw: object) -> bool:
     if isinstance(raw, bool):
         return raw
@@ -110,6 +115,15 @@ def _switch(raw: object) -> bool:
     return word in TRUE_WORDS
 
 
+def _store(raw: object) -> str:
+    text = _text(raw)
+    if text.lower() == "none":
+        return "none"
+    if not re.fullmatch(r"(sqlite:///|postgres(ql)?://[^/]*/)[^?\s].*", text) or text == "sqlite:///:memory:":
+        raise ValueError
+    return text
+
+
 def _key(raw: object) -> str:
     key = _text(raw)
     if not key.isascii() or not key.isprintable() or " " in key:
@@ -117,8 +131,18 @@ def _key(raw: object) -> str:
     return key
 
 
+def _alias(raw: object) -> str:
+    alias = _text(raw)
+    if re.fullmatch(r"[\w.:/@*-]{1,128}", alias) is None:
+        raise ValueError(raw)
+    return alias
+
+
 TEXT = Kind("TEXT", "text that is not empty", _text)
 PATH = Kind("PATH", "a path", _path)
 SIZE = Kind("SIZE", "bytes, or a number with a unit such as 512MiB or 2GB", _size)
+RATE = Kind("RATE", "bytes a second, or a number with a unit such as 3.35TB/s", _rate)
 SWITCH = Kind("", "true or false", _switch)
 KEY = Kind("KEY", "printable ASCII without spaces", _key)
+STORE = Kind("URL", "none, sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE", _store)
+ALIAS = Kind("NAME", "up to 128 letters, digits and characters of -._:/@, where * stands for any characters", _alias)

@@ -26,9 +26,10 @@ class SamplingDefaults:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingOverrides:
     """What the client said. None: the checkpoint's default, or for `max_tokens` the rest of the context, or for
-    `seed` a drawn one."""
+    `seed` a drawn one. `cut_max_tokens`: where the context has less room than `max_tokens`, that much will do."""
 
     max_tokens: int | None = None
+    cut_max_tokens: bool = False
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
@@ -42,6 +43,7 @@ class SamplingOverrides:
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
 
 
 def context_length(ready: Ready) -> int:
@@ -49,22 +51,25 @@ def context_length(ready: Ready) -> int:
     return min(ready.max_model_len, ready.kv_tokens)
 
 
-def allowed_tokens(prompt_tokens: int, max_tokens: int | None, ready: Ready) -> int:
-    """How many tokens may be generated. Raises InvalidRequest if they do not fit the context."""
+def allowed_tokens(
+    prompt_tokens: int, max_tokens: int | None, ready: Ready, *, cut: bool = False, param: str = "messages"
+) -> int:
+    """How many tokens may be generated. Raises InvalidRequest if they do not fit the context; with `cut`, only if
+    none does. `param`: where the prompt is in the request."""
     limit = context_length(ready)
-    if prompt_tokens >= limit:
+    if prompt_tokens + (max_tokens != 0) > limit:
         raise InvalidRequest(
-            f"The context holds {limit} tokens; the messages have {prompt_tokens}, which leaves none for the answer.",
-            param="messages",
+            f"The context holds {limit} tokens; the prompt has {prompt_tokens}, which leaves none for the answer.",
+            param=param,
             code="context_length_exceeded",
         )
-    if max_tokens is None:
+    if max_tokens is None or (cut and prompt_tokens + max_tokens > limit):
         return limit - prompt_tokens
     if prompt_tokens + max_tokens > limit:
         raise InvalidRequest(
             f"The context holds {limit} tokens; you asked for {prompt_tokens + max_tokens}: {prompt_tokens} in the "
-            f"messages and {max_tokens} for the answer.",
-            param="messages",
+            f"prompt and {max_tokens} for the answer.",
+            param=param,
             code="context_length_exceeded",
         )
     return max_tokens
@@ -105,6 +110,7 @@ def resolve(
         min_tokens=overrides.min_tokens,
         stop_token_ids=tuple(sorted(stops)),
         logprobs=overrides.logprobs,
+        prompt_logprobs=overrides.prompt_logprobs,
     )
 
 

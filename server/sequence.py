@@ -6,11 +6,22 @@ sequence ends but for stop strings: the engine says so.
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 from engine import SamplingParams, StepOutput, TokenLogprobs
 from server.conversation import OutputContract
 from server.dialects.dialect import OutputParser
-from server.events import Alternative, Delta, Event, Finished, FinishReason, TextDelta, TokenLogprob, Usage
+from server.events import (
+    Alternative,
+    Delta,
+    Event,
+    Finished,
+    FinishReason,
+    PromptLogprobs,
+    TextDelta,
+    TokenLogprob,
+    Usage,
+)
 from server.text.stop_strings import StopStrings
 from server.text.tokenizer import Tokenizer
 
@@ -21,7 +32,8 @@ class SequenceText:
     """State of one sequence. Feed it each StepOutput until `finished`.
 
     The events do not depend on how outputs were merged on the way, but for where deltas are cut. A stop token
-    counts as generated and is not text. Stop strings and log-probabilities are of the text only.
+    counts as generated and is not text. Stop strings and log-probabilities are of the text only; `end_logprobs` of the
+    contract adds the stop token's.
     """
 
     def __init__(
@@ -31,7 +43,9 @@ class SequenceText:
         sampling: SamplingParams,
         tokenizer: Tokenizer,
         prompt_tokens: int,
+        prompt: Sequence[int] = (),
     ) -> None:
+        """`prompt`: its token ids, if their log-probabilities are wanted."""
         self.finished = False
         self._prompt_tokens = prompt_tokens
         self._cached_tokens = 0
@@ -41,6 +55,8 @@ class SequenceText:
         self._min_tokens = contract.min_tokens
         self._stop_token_ids = frozenset(sampling.stop_token_ids)
         self._logprobs = _LogprobQueue(tokenizer) if sampling.logprobs is not None else None
+        self._end_logprobs = contract.end_logprobs
+        self._prompt = _PromptLogprobs(tokenizer, prompt) if sampling.prompt_logprobs is not None else None
         self._pieces: list[str] = []  # text to emit
         self._fed = 0  # characters of text that the parser gave; those sent are a prefix of them
         self._sent = 0
@@ -52,6 +68,11 @@ class SequenceText:
         reason = output.finish_reason
         if output.cached_tokens is not None:
             self._cached_tokens = output.cached_tokens
+        if self._prompt is not None:
+            self._prompt.add(output.prompt_logprobs or ())
+            if tokens or reason is not None:  # the prompt is done
+                events.append(self._prompt.event())
+                self._prompt = None
         if reason == "stop" and tokens and tokens[-1] in self._stop_token_ids:
             tokens = tokens[:-1]
         if self._stops is None and self._logprobs is None:
@@ -64,6 +85,9 @@ class SequenceText:
                 return events
         if reason is not None:
             self._completion_tokens += len(output.token_ids) - len(tokens)
+            if self._end_logprobs and self._logprobs is not None and len(tokens) < len(output.token_ids):
+                assert output.logprobs is not None
+                self._logprobs.push(self._fed, output.token_ids[-1], output.logprobs[-1])
             self._end(reason, events)
         return events
 
@@ -158,8 +182,7 @@ class _LogprobQueue:
         self._waiting: deque[tuple[int, TokenLogprob]] = deque()
 
     def push(self, start: int, token_id: int, logprobs: TokenLogprobs) -> None:
-        top = tuple(self._alternative(other, logprob) for other, logprob in logprobs.top)
-        self._waiting.append((start, TokenLogprob(self._alternative(token_id, logprobs.logprob), top)))
+        self._waiting.append((start, _named(self._tokenizer, token_id, logprobs, start)))
 
     def pop_before(self, sent: int | None) -> tuple[TokenLogprob, ...]:
         """Those whose text starts before character `sent`; all of them for None."""
@@ -168,6 +191,29 @@ class _LogprobQueue:
             due.append(self._waiting.popleft()[1])
         return tuple(due)
 
-    def _alternative(self, token_id: int, logprob: float) -> Alternative:
-        data = self._tokenizer.token_bytes(token_id)
-        return Alternative(data.decode("utf-8", errors="replace"), data, max(logprob, LEAST_LOGPROB))
+
+class _PromptLogprobs:
+    """Collects those of the prompt's tokens behind its first."""
+
+    def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int]) -> None:
+        self._tokenizer = tokenizer
+        self._prompt = prompt
+        self._found: list[TokenLogprobs] = []
+
+    def add(self, some: Sequence[TokenLogprobs]) -> None:
+        self._found += some
+
+    def event(self) -> PromptLogprobs:
+        pairs = zip(self._prompt[1:], self._found, strict=True)
+        return PromptLogprobs(tuple(_named(self._tokenizer, token_id, logprobs) for token_id, logprobs in pairs))
+
+
+def _named(tokenizer: Tokenizer, token_id: int, logprobs: TokenLogprobs, start: int = 0) -> TokenLogprob:
+    """What the engine says of a token, with texts for ids."""
+    top = tuple(_alternative(tokenizer, other, logprob) for other, logprob in logprobs.top)
+    return TokenLogprob(_alternative(tokenizer, token_id, logprobs.logprob), top, start)
+
+
+def _alternative(tokenizer: Tokenizer, token_id: int, logprob: float) -> Alternative:
+    data = tokenizer.token_bytes(token_id)
+    return Alternative(data.decode("utf-8", errors="replace"), data, max(logprob, LEAST_LOGPROB))

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging.config
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from engine import ConfigError, EngineClient, Ready
 from server.app import create_app
 from server.banner import address, curl_line, is_loopback, plan_table, print_ready, show_progress
 from server.http_protocol import HttpProtocol
+from server.hub import download, is_hub_name
 from server.served_model import ServedModel
 from server.settings import Settings, unknown_variables
 from server.shutdown import HttpServer, StopSignals
@@ -49,28 +51,32 @@ def serve(settings: Settings) -> int:
 async def _serve(settings: Settings, console: Console) -> int:
     signals = StopSignals()
     signals.install()
-    folder, names = await asyncio.to_thread(find_model, settings, console)
+    folder, names = await asyncio.to_thread(find_model, settings)
     listener = bind(settings.host, settings.port)
     engine = EngineClient(settings.engine_config(folder), stall_seconds=settings.stall_seconds)
     await engine.start()
     try:
         given_up = False
-        model = await asyncio.to_thread(ServedModel.load, folder, names)
+        model = await asyncio.to_thread(ServedModel.load, folder, names, settings.dialect, settings.model_alias)
         app = create_app(settings, engine, model)
         url = address(settings.host, listener.getsockname()[1])
         http = HttpServer(_uvicorn_config(app, settings))
         serving = asyncio.create_task(http.serve(sockets=[listener]))
+        app.state.background.start()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app.state.keyring.reload)
         try:
             ready = await _wait_ready(engine, serving, signals, console)
             if ready is not None:
                 notes = _notes(settings, folder, model)
-                line = curl_line(url, names[0], bool(settings.api_key)) if model.dialect.takes_messages else None
+                line = curl_line(url, names[0], app.state.keyring.closed) if model.dialect.takes_messages else None
                 print_ready(console, names, ready, notes, url, line)
                 given_up = await _until_over(engine, serving, signals)
                 if not given_up:
                     await drain(app, http, signals, settings.drain_seconds)
         finally:
+            await app.state.background.stop()
             await _stop(engine, http, serving, signals)
+            await app.state.store.close()
     finally:
         listener.close()
         await engine.stop()
@@ -132,20 +138,20 @@ async def _stop(engine: EngineClient, http: HttpServer, serving: asyncio.Task[No
     await serving
 
 
-def find_model(settings: Settings, console: Console) -> tuple[Path, tuple[str, ...]]:
+def find_model(settings: Settings) -> tuple[Path, tuple[str, ...]]:
     """The checkpoint folder and the names it is served under. Raises ConfigError."""
     if settings.model is None:
-        try:
-            folder = demo.default_checkpoint(
-                making=lambda: console.status("making the default model (first start only)")
-            )
-        except demo.CheckpointNotMade as error:
-            raise ConfigError(str(error)) from None
-        return folder, _names(settings, demo.DEFAULT_NAME)
+        return demo.default_checkpoint(), _names(settings, demo.DEFAULT_NAME)
+    if is_hub_name(settings.model):
+        folder = download(settings.model)
+        return folder, _names(settings, settings.model.partition("@")[0])
     folder = Path(settings.model).expanduser()
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
-        raise ConfigError(f"the model {settings.model} {what}; --model takes a checkpoint folder with a config.json")
+        raise ConfigError(
+            f"the model {settings.model} {what}; --model takes a checkpoint folder with a config.json, or a name on "
+            "Hugging Face's hub such as moonshotai/Kimi-K2-Instruct"
+        )
     if not (folder / "config.json").is_file():
         raise ConfigError(f"the folder {settings.model} has no config.json; --model takes a checkpoint folder")
     folder = folder.resolve()

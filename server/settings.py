@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from engine import ConfigError, EngineConfig
-from server.option_kinds import KEY, PATH, SIZE, SWITCH, TEXT, Kind, one_of, seconds, whole_number
+from server.option_kinds import ALIAS, KEY, PATH, SIZE, STORE, SWITCH, TEXT, Kind, one_of, seconds, whole_number
 
 ENVIRONMENT_PREFIX = "ABRUZZI_"
-MODEL, HTTP, LIMITS, ENGINE, PROCESS = "Model", "HTTP", "Limits", "Engine", "Process"
+MODEL, HTTP, LIMITS, STORAGE, ENGINE, PROCESS = "Model", "HTTP", "Limits", "Storage", "Engine", "Process"
 
 
 def option(default: Any, kind: Kind, group: str, help: str, *, many: bool = False, secret: bool = False) -> Any:
@@ -36,7 +36,11 @@ class Settings:
     """
 
     model: str | None = option(
-        None, TEXT, MODEL, "Checkpoint folder as published on Hugging Face. Without one, a small random model is made."
+        None,
+        TEXT,
+        MODEL,
+        "Checkpoint folder as published on Hugging Face, or its name there (owner/name, owner/name@revision), which "
+        "is downloaded. Without one, the demonstration model is served.",
     )
     served_model_name: tuple[str, ...] = option(
         (),
@@ -45,7 +49,29 @@ class Settings:
         "Name that clients use for the model; repeat for several. Default: the folder's name.",
         many=True,
     )
+    model_alias: tuple[str, ...] = option(
+        (),
+        ALIAS,
+        MODEL,
+        "Further name that requests may use, for clients that insist on one; * stands for any characters: claude-*. "
+        "Repeat for several. Not listed.",
+        many=True,
+    )
+    dialect: str = option(
+        "auto",
+        TEXT,
+        MODEL,
+        "Model family whose prompts and tool calls to speak; a wrong name is answered with the list. auto: the "
+        "checkpoint's own.",
+    )
     dtype: str = option("auto", one_of("auto", "bfloat16", "float32"), MODEL, "Number format of weights and KV cache.")
+    quantize: str | None = option(
+        None,
+        one_of("int8", "int4"),
+        MODEL,
+        "Store matrices in 8 or 4 bits, whatever the checkpoint has them in; `abruzzi check-quantization` tells what "
+        "it costs.",
+    )
     device: str = option("auto", one_of("auto", "cpu", "cuda"), MODEL, "Where the model runs.")
     max_model_len: int | None = option(
         None, whole_number(1), MODEL, "Longest prompt plus answer, in tokens. Default: what the checkpoint allows."
@@ -65,6 +91,12 @@ class Settings:
     api_key_file: Path | None = option(
         None, PATH, HTTP, "File with one API key a line; lines that start with # are comments."
     )
+    key_file: Path | None = option(
+        None,
+        PATH,
+        HTTP,
+        "TOML or JSON file of keys with limits (see `abruzzi keys`); read again at SIGHUP.",
+    )
     keep_alive_seconds: float = option(
         15.0, seconds(0.1), HTTP, "Silence in a stream after which a comment is sent, so that proxies keep it open."
     )
@@ -80,6 +112,26 @@ class Settings:
         whole_number(1, 4096),
         LIMITS,
         "Longest string in constrained JSON, in characters, where the schema sets no limit. Default: none.",
+    )
+
+    store: str | None = option(
+        None,
+        STORE,
+        STORAGE,
+        "Where responses, conversations, files and batches are kept; none: nowhere. Default: an SQLite file in "
+        "~/.local/state/abruzzi.",
+        secret=True,
+    )
+    store_days: int = option(30, whole_number(1, 3650), STORAGE, "Days that a stored object lives.")
+    store_max_objects: int = option(100_000, whole_number(1), STORAGE, "Most stored objects; the oldest go first.")
+    store_max_bytes: int = option(4 * 2**30, SIZE, STORAGE, "Most bytes of stored objects; the oldest go first.")
+    files_folder: Path | None = option(
+        None, PATH, STORAGE, "Folder for the contents of files, of one store only. Default: beside the SQLite file."
+    )
+    max_file_bytes: int = option(100 * 2**20, SIZE, STORAGE, "Largest file that can be uploaded.")
+    files_max_bytes: int = option(10 * 2**30, SIZE, STORAGE, "Most bytes of all uploaded files together.")
+    batch_running: int = option(
+        8, whole_number(1), STORAGE, "Most requests of batches that run at the same time, if others leave room."
     )
 
     kv_cache_memory: int | None = option(
@@ -124,7 +176,7 @@ class Settings:
         lines = {}
         for known in OPTIONS:
             value = getattr(self, known.name)
-            lines[known.name] = f"{len(value)} hidden" if known.secret else str(value)
+            lines[known.name] = _hidden(value) if known.secret and value is not None else str(value)
         return lines
 
 
@@ -158,7 +210,7 @@ class Option:
         if self.default is None or self.default == ():
             return ""
         if self.kind is SIZE:
-            return f"{self.default // 2**20}MiB"
+            return f"{self.default // 2**30}GiB" if self.default % 2**30 == 0 else f"{self.default // 2**20}MiB"
         if self.is_switch:
             return "on" if self.default else "off"
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
@@ -222,6 +274,10 @@ def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]
         environment = os.environ
     known = {known.variable for known in OPTIONS} | {ENVIRONMENT_PREFIX + "CONFIG"}
     return sorted(name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in known)
+
+
+def _hidden(value: Any) -> str:
+    return f"{len(value)} hidden" if isinstance(value, tuple) else "hidden"
 
 
 def _split(text: str) -> list[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
 
 from server.mistakes import explain
@@ -55,6 +55,11 @@ def _of_objects(schema: dict[str, Any]) -> dict[str, Any]:
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 ToolName = Annotated[str, AfterValidator(_tool_name)]
+# Labels that are kept with what is stored.
+Metadata = Annotated[
+    dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
+    Field(max_length=16),
+]
 # A schema that admits other things than objects is none of a function's parameters.
 Parameters = Annotated[dict[str, Any], AfterValidator(_of_objects)]
 

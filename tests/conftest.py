@@ -1,12 +1,19 @@
 """Fixtures for all tests."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 # As the engine process runs (engine/supervisor.py); must be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# What servers keep if they are not told where. It goes when the tests are over.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="abruzzi-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -52,8 +52,7 @@ def _declares_only(message: object) -> bool:
 
 
 def _check_together(wire: ChatCompletionRequest, settings: Settings) -> None:
-    if (wire.n or 1) > settings.max_n:
-        raise InvalidRequest(f"n is {wire.n}; at most {settings.max_n} answers are given.", param="n")
+    wire.check_delivery(settings.max_n)
     both = (wire.max_tokens, wire.max_completion_tokens)
     if None not in both and both[0] != both[1]:
         raise InvalidRequest(
@@ -61,27 +60,11 @@ def _check_together(wire: ChatCompletionRequest, settings: Settings) -> None:
         )
     if wire.top_logprobs is not None and not wire.logprobs:
         raise InvalidRequest("top_logprobs needs logprobs: true.", param="top_logprobs")
-    if wire.stream_options is not None and not wire.stream:
-        raise InvalidRequest("stream_options needs stream: true.", param="stream_options")
 
 
 def _sampling(wire: ChatCompletionRequest) -> SamplingOverrides:
-    return SamplingOverrides(
-        max_tokens=wire.max_tokens if wire.max_completion_tokens is None else wire.max_completion_tokens,
-        temperature=wire.temperature,
-        top_p=wire.top_p,
-        top_k=0 if wire.top_k == -1 else wire.top_k,
-        min_p=wire.min_p,
-        repetition_penalty=wire.repetition_penalty,
-        frequency_penalty=wire.frequency_penalty or 0.0,
-        presence_penalty=wire.presence_penalty or 0.0,
-        logit_bias={int(token): bias for token, bias in (wire.logit_bias or {}).items()},
-        seed=wire.seed,
-        min_tokens=wire.min_tokens or 0,
-        stop_token_ids=tuple(wire.stop_token_ids or ()),
-        ignore_eos=bool(wire.ignore_eos),
-        logprobs=(wire.top_logprobs or 0) if wire.logprobs else None,
-    )
+    max_tokens = wire.max_tokens if wire.max_completion_tokens is None else wire.max_completion_tokens
+    return wire.overrides(max_tokens, (wire.top_logprobs or 0) if wire.logprobs else None)
 
 
 def _message(wire: PromptMessage | SystemMessage | AssistantMessage | ToolMessage) -> Message:

@@ -59,15 +59,14 @@ class Answer:
 
     async def whole(self, events: AsyncIterable[tuple[int, Event]]) -> bytes:
         """One object: a stream's events, collected."""
-        choices = [_Choice(index) for index in range(self._n)]
-        usages = []
+        collected = self.collected()
         async for index, event in events:
-            if isinstance(event, Finished):
-                usages.append(event.usage)
-            choices[index].add(event)
-        bodies = [choice.body(logprobs=self._logprobs) for choice in choices]
-        kind = {"object": "chat.completion"}
-        return encode({**self._header, **kind, "choices": bodies, "usage": _usage_object(usages)})
+            collected.add(index, event)
+        return encode(collected.completion())
+
+    def collected(self) -> "Collected":
+        """To be given every event."""
+        return Collected(self._header, self._n, logprobs=self._logprobs)
 
     async def frames(
         self, events: AsyncIterable[tuple[int, Event]], explain: Callable[[Exception], ApiError]
@@ -121,6 +120,27 @@ class Answer:
             "finish_reason": reason,
         }
         return self._start + encode([choice]) + self._end(None)
+
+
+class Collected:
+    """A whole answer, while its events come."""
+
+    def __init__(self, header: dict[str, Any], n: int, *, logprobs: bool) -> None:
+        self._header = header
+        self._logprobs = logprobs
+        self._choices = [_Choice(index) for index in range(n)]
+        self._usages: list[Usage] = []
+
+    def add(self, index: int, event: Event) -> None:
+        if isinstance(event, Finished):
+            self._usages.append(event.usage)
+        self._choices[index].add(event)
+
+    def completion(self) -> dict[str, Any]:
+        """The object, once every choice is finished."""
+        choices = [choice.body(logprobs=self._logprobs) for choice in self._choices]
+        usage = _usage_object(self._usages)
+        return {**self._header, "object": "chat.completion", "choices": choices, "usage": usage}
 
 
 class _Choice:

@@ -31,6 +31,10 @@ HONOURED: dict[str, str] = {
     "response_format": "`text`, `json_object`, or `json_schema`, enforced whether `strict` or not",
     "reasoning_effort": '`"none"`: do not think, if the model can do without; `"medium"`: as it is used to; there are '
     "no other levels",
+    "store": "true: the answer is kept for a while, with its messages and `metadata`, for its key only "
+    "([storage.md](storage.md)); default false; refused by a server that runs with `--store none`",
+    "metadata": "up to 16 labels of a stored answer: keys of up to 64 characters, values of up to 512; without "
+    "`store: true` they change nothing",
     "stream": "server-sent events",
     "stream_options": "`include_usage`; only with `stream: true`; `include_obfuscation` may only be false",
 }
@@ -62,7 +66,6 @@ EXTENSIONS: dict[str, str] = {
 HARMLESS: dict[str, str] = {
     "user": "a label for the provider's abuse detection; nothing is kept",
     "safety_identifier": "a label for the provider's abuse detection; nothing is kept",
-    "metadata": "labels for stored answers; nothing is stored",
     "prompt_cache_key": "a routing hint; prefixes are found in the cache whatever the key (to keep them apart: "
     "`cache_salt`)",
 }
@@ -77,7 +80,6 @@ REFUSED: dict[str, Refused] = {
     "prediction": Refused("predicted outputs are not available"),
     "web_search_options": Refused("there is no web search"),
     "moderation": Refused("there is no moderation model"),
-    "store": Refused("answers are not stored", (False,)),
     "service_tier": Refused("there is one tier", ("auto", "default")),
     "prompt_cache_retention": Refused("cached prefixes live as long as there is room", ("in_memory",)),
     "prompt_cache_options": Refused("cached prefixes live as long as there is room"),

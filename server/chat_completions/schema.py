@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from server.chat_completions.bounds import check_bounds
+from server.bounds import check_bounds
 from server.chat_completions.fields import REFUSED
 from server.chat_completions.tools_schema import (
     Choices,
@@ -28,11 +28,12 @@ from server.chat_completions.tools_schema import (
     ToolChoiceField,
     ToolDeclared,
 )
-from server.wire import INT64, MAX_TOOLS, Name, Wire, refuse
+from server.sampling_fields import SamplingFields, StopString, text_or_list
+from server.wire import MAX_TOOLS, Metadata, Name, Wire, refuse
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MAX_STOPS = 4
-MAX_BIASES = 1024
+FREE_FORM = frozenset({"chat_template_kwargs", "tools", "response_format", "structured_outputs", "guided_json"})
 
 
 class TextPart(Wire):
@@ -162,15 +163,9 @@ ChatMessage = Annotated[
         custom_error_message="a message is an object whose role is one of " + ", ".join(ROLES),
     ),
 ]
-StopString = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
 
-class StreamOptions(Wire):
-    include_usage: bool | None = None
-    include_obfuscation: Literal[False] | None = None
-
-
-class ChatCompletionRequest(Wire):
+class ChatCompletionRequest(SamplingFields):
     """Body of POST /v1/chat/completions."""
 
     messages: Annotated[list[ChatMessage], Field(fail_fast=True, min_length=1)]
@@ -178,29 +173,14 @@ class ChatCompletionRequest(Wire):
 
     max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: (
-        Annotated[
-            dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]],
-            Field(max_length=MAX_BIASES),
-        ]
-        | None
-    ) = None
-    seed: Annotated[int, Field(ge=-INT64, lt=INT64)] | None = None
     stop: (
         Annotated[
             Annotated[StopString, Tag("<text>")]
-            | Annotated[list[StopString], Field(fail_fast=True, max_length=MAX_STOPS), Tag("<parts>")],
-            Discriminator(
-                _content_kind, custom_error_type="stop", custom_error_message="must be a string or a list of strings"
-            ),
+            | Annotated[list[StopString], Field(fail_fast=True, max_length=MAX_STOPS), Tag("<list>")],
+            text_or_list,
         ]
         | None
     ) = None
-    n: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: Annotated[list[ToolDeclared], Field(max_length=MAX_TOOLS)] | None = None
@@ -208,8 +188,6 @@ class ChatCompletionRequest(Wire):
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     reasoning_effort: Literal["none", "medium"] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
 
     thinking: Thinking | None = None
     structured_outputs: StructuredOutputs | None = None
@@ -217,27 +195,13 @@ class ChatCompletionRequest(Wire):
     guided_regex: GuidedText | None = None
     guided_choice: Choices | None = None
     guided_grammar: GuidedText | None = None
-    top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
-    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(ge=0.01, le=10)] | None = None
-    min_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    ignore_eos: bool | None = None
-    stop_token_ids: Annotated[list[int], Field(fail_fast=True, max_length=64)] | None = None
-    include_stop_str_in_output: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
-    cache_salt: Annotated[str, StringConstraints(max_length=128)] | None = None
-    priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
 
     user: str | None = None
     safety_identifier: Annotated[str, StringConstraints(max_length=64)] | None = None
-    metadata: (
-        Annotated[
-            dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
-            Field(max_length=16),
-        ]
-        | None
-    ) = None
+    store: bool | None = None
+    metadata: Metadata | None = None
     prompt_cache_key: str | None = None
 
     functions: Any = None
@@ -248,7 +212,6 @@ class ChatCompletionRequest(Wire):
     prediction: Any = None
     web_search_options: Any = None
     moderation: Any = None
-    store: Any = None
     service_tier: Any = None
     prompt_cache_retention: Any = None
     prompt_cache_options: Any = None
@@ -262,5 +225,5 @@ class ChatCompletionRequest(Wire):
     @model_validator(mode="before")
     @classmethod
     def _bounded(cls, value: Any, info: ValidationInfo) -> Any:
-        check_bounds(value, info.context["max_messages"] if info.context else None)
+        check_bounds(value, info.context["max_messages"] if info.context else None, FREE_FORM)
         return value

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from engine import Grammar
 from server.conversation import Conversation, Message, OutputContract, Tool, ToolCall
@@ -24,8 +24,14 @@ class GenericDialect:
     """Renders the checkpoint's template with the variables it expects. Families override the parts that differ."""
 
     name = "generic"
+    needs: ClassVar[tuple[str, ...]] = ()  # the control tokens without which its calls cannot be read
     calls_tools = False
     reasoning: Reasoning = "never"
+
+    @classmethod
+    def speaks_for(cls, model_type: str, tokenizer: Tokenizer, template: ChatTemplate | None) -> bool:
+        """Whether a checkpoint with this `model_type` in its config.json, and these files, is of this family."""
+        return True
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None) -> None:
         self._tokenizer = tokenizer

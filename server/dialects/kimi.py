@@ -12,7 +12,7 @@ clients call them stays between client and server. How output is constrained: ki
 
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from engine import Grammar
 from server.conversation import Conversation, Message, OutputContract, Tool
@@ -20,7 +20,7 @@ from server.dialects.dialect import OutputParser, Reasoning, TemplateError
 from server.dialects.generic import GenericDialect
 from server.dialects.kimi_grammar import kimi_grammar
 from server.dialects.kimi_parser import KimiParser
-from server.dialects.kimi_tokens import KimiTokens
+from server.dialects.kimi_tokens import CALL_MARKERS, KimiTokens
 from server.dialects.kimi_typescript import declare_tools
 from server.text.template import ChatTemplate
 from server.text.tokenizer import Tokenizer
@@ -33,6 +33,12 @@ class KimiDialect(GenericDialect):
     """See the module."""
 
     name = "kimi"
+    needs: ClassVar[tuple[str, ...]] = CALL_MARKERS
+
+    @classmethod
+    def speaks_for(cls, model_type: str, tokenizer: Tokenizer, template: ChatTemplate | None) -> bool:
+        """By its tokens too, since relatives share an architecture: Moonlight calls itself deepseek_v3."""
+        return model_type.startswith("kimi") or FAMILY_TOKEN in tokenizer.control_tokens
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None) -> None:
         super().__init__(tokenizer, template)

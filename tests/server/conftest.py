@@ -1,8 +1,9 @@
 """Fixtures for the tests of the HTTP application."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from support.postgres import Postgres, postgres_server
 from support.served import Served, load_model
 
 from server.served_model import ServedModel
@@ -24,3 +25,10 @@ def serve(tiny_model: ServedModel) -> Callable[..., Served]:
 def served(serve: Callable[..., Served]) -> Served:
     """An application with the default settings."""
     return serve()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A server that all tests share."""
+    with postgres_server() as server:
+        yield server

@@ -18,7 +18,10 @@ from fastapi.responses import StreamingResponse
 
 import server.serve
 from engine import ConfigError, PlanLine, Ready
+from server.background import Background
+from server.keys.keyring import Keyring
 from server.settings import Settings
+from server.store.store import Store
 
 READY = Ready(
     architecture="Dummy",
@@ -64,6 +67,9 @@ class DummyEngine:
 def create_app(settings: Any, engine: Any, model: Any) -> FastAPI:
     app = FastAPI()
     app.state.draining = False
+    app.state.background = Background()
+    app.state.store = Store.of(Settings(store="none"))
+    app.state.keyring = Keyring((), None)
 
     @app.get("/stream/{lines}")
     async def stream(lines: int) -> StreamingResponse:
@@ -92,8 +98,8 @@ def main() -> int:
     model = SimpleNamespace(dialect=SimpleNamespace(takes_messages="--base" not in sys.argv))
     server.serve.EngineClient = DummyEngine  # type: ignore[assignment, misc]
     server.serve.create_app = create_app
-    server.serve.ServedModel = SimpleNamespace(load=lambda folder, names: model)  # type: ignore[assignment, misc]
-    server.serve.find_model = lambda settings, console: (Path("."), ("dummy",))
+    server.serve.ServedModel = SimpleNamespace(load=lambda *known: model)  # type: ignore[assignment, misc]
+    server.serve.find_model = lambda settings: (Path("."), ("dummy",))
     drain_seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
     try:
         return server.serve.serve(Settings(port=0, drain_seconds=drain_seconds))

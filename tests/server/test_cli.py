@@ -1,6 +1,5 @@
 """The command line as a person meets it."""
 
-import contextlib
 import importlib.metadata
 import re
 import subprocess
@@ -8,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import server.serve
@@ -145,19 +143,13 @@ def test_the_model_folder_is_looked_at_before_the_port(tmp_path: Path) -> None:
 def test_a_name_given_twice_is_served_once(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     settings = Settings(model=str(tmp_path), served_model_name=("a", "b", "a"))
-    assert server.serve.find_model(settings, Console())[1] == ("a", "b")
+    assert server.serve.find_model(settings)[1] == ("a", "b")
 
 
-def test_an_existing_default_model_is_not_said_to_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    made: list[Path] = []
-    monkeypatch.setattr("demo.default._make", lambda folder: made.append(folder) or folder.mkdir())
-    console = Console(record=True, force_terminal=True)
-    said: list[str] = []
-    monkeypatch.setattr(console, "status", lambda text: said.append(text) or contextlib.nullcontext())
-    for _ in range(2):
-        server.serve.find_model(Settings(), console)
-    assert (len(made), len(said)) == (1, 1)
+def test_without_a_model_the_demonstration_model_is_served() -> None:
+    folder, names = server.serve.find_model(Settings())
+    assert (folder / "config.json").is_file()
+    assert names == ("abruzzi-demo",)
 
 
 def test_the_curl_line_works_with_one_key_or_several() -> None:

@@ -16,6 +16,9 @@ from engine import EngineUnavailable, StepFailed
 from server.admission import Admission
 from server.generation import Generation
 from server.http import LINGER_BYTES
+from server.keys.gate import Passage
+from server.metrics import Metrics
+from server.running import Cancellation, Running
 
 pytestmark = pytest.mark.anyio
 
@@ -88,7 +91,8 @@ async def test_request_ids(served: Served, given: str, kept: bool) -> None:
         ("GET", "/v1/chat/completions/", 404, "unknown_url"),
         ("GET", "/v1/" + "x" * 5000, 404, "unknown_url"),
         ("GET", "/v1/models/no/such", 404, "model_not_found"),
-        ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
+        ("PUT", "/v1/chat/completions", 405, "method_not_allowed"),
+        ("PATCH", "/v1/files/x", 405, "method_not_allowed"),
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
         ("BREW", "/metrics", 405, "method_not_allowed"),
     ],
@@ -104,6 +108,12 @@ async def test_wrong_paths_and_methods(served: Served, method: str, path: str, s
         assert answer.headers["x-request-id"]
         if status == 405:
             assert answer.headers["allow"]
+
+
+async def test_what_is_allowed_is_told_of_all_routes(served: Served) -> None:
+    async with served.client() as client:
+        answer = await client.put("/v1/files/x")
+    assert answer.headers["allow"] == "DELETE, GET"
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -289,7 +299,9 @@ async def test_a_place_is_left_even_if_closing_fails(served: Served) -> None:
 
     ready = served.engine.ready
     assert ready is not None
-    generation = Generation([events()], admission.enter(1), ready)
+    cancellation = Cancellation(served.engine)
+    places = (admission.enter(1), Passage.begin(Metrics(served.engine, admission).keys))
+    generation = Generation("a", [events()], places, ready, [[1]], Running(), cancellation)
     await anext(generation)
     with pytest.raises(RuntimeError):
         await generation.aclose()

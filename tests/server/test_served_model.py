@@ -29,6 +29,38 @@ def test_load(tmp_path: Path) -> None:
     assert ServedModel.load(folder).eos_ids == {513}
 
 
+def test_a_tokenizer_larger_than_the_embedding_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny-kimi"
+    shutil.copytree(TINY, folder)
+    size = ServedModel.load(folder).tokenizer.vocab_size
+    for config in ({"vocab_size": size}, {"vocab_size": size + 9}, {"text_config": {"vocab_size": size}}):
+        (folder / "config.json").write_text(json.dumps({"model_type": "kimi_k2", **config}))
+        ServedModel.load(folder)
+    for config in ({"vocab_size": size - 1}, {"vocab_size": size, "text_config": {"vocab_size": size - 1}}):
+        (folder / "config.json").write_text(json.dumps({"model_type": "kimi_k2", **config}))
+        with pytest.raises(ConfigError, match=rf"vocab_size is {size - 1}, but the tokenizer has {size} tokens"):
+            ServedModel.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("alias", "for_it", "not_for_it"),
+    [
+        ("claude-*", ("claude-", "claude-sonnet-5", "claude-*"), ("claude", "a-claude-5", "Claude-5", "claude-\n")),
+        ("gpt.4", ("gpt.4",), ("gpt-4", "gpt.4o", "")),
+        ("*", ("", "anything", "org/any:thing"), ("a" * 257,)),
+        ("a*b*c", ("abc", "a-b-b-c"), ("ab", "acb", "xabc")),
+    ],
+)
+def test_aliases(tmp_path: Path, alias: str, for_it: tuple[str, ...], not_for_it: tuple[str, ...]) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    for file in TINY.iterdir():
+        shutil.copy(file, tmp_path)
+    model = ServedModel.load(tmp_path, ("own",), aliases=("unrelated", alias))
+    assert all(map(model.answers_to, ("own", "unrelated", *for_it)))
+    assert not any(map(model.answers_to, not_for_it))
+    assert model.names == ("own",)
+
+
 @pytest.mark.parametrize(
     ("file", "defaults"),
     [

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import ConfigError, EngineConfig
-from server.option_kinds import KEY, PATH, SIZE, SWITCH, TEXT
+from server.option_kinds import ALIAS, KEY, PATH, SIZE, STORE, SWITCH, TEXT
 from server.settings import OPTIONS, Option, Settings, load_settings, unknown_variables
 
 ids = [known.name for known in OPTIONS]
@@ -25,7 +25,9 @@ def sample(known: Option) -> tuple[Any, Any]:
         return "3MiB", 3 * 2**20
     if known.kind is PATH:
         return "some/file", Path("some/file")
-    if known.kind in (TEXT, KEY):
+    if known.kind is STORE:
+        return "sqlite:///some.db", "sqlite:///some.db"
+    if known.kind in (TEXT, KEY, ALIAS):
         return ("some-text", ("some-text",)) if known.many else ("some-text", "some-text")
     if known.kind.metavar == "SECONDS":
         return "12.5", 12.5
@@ -104,6 +106,9 @@ def test_lists_repeat_as_flags_and_are_comma_separated_in_the_environment() -> N
         ("drain_seconds", "inf"),
         ("prefix_caching", "maybe"),
         ("log_level", "loud"),
+        ("model_alias", "claude 5"),
+        ("model_alias", "a" * 129),
+        ("model_alias", "claude=tiny"),
     ],
 )
 def test_bad_values_are_refused_with_value_source_and_remedy(name: str, bad: str, tmp_path: Path) -> None:
@@ -243,6 +248,29 @@ def test_settings_and_engine_agree() -> None:
 def test_unknown_variables_are_reported() -> None:
     environment = {"ABRUZZI_PORT": "1", "ABRUZZI_CONFIG": "x", "ABRUZZI_PROT": "1", "OTHER": "1"}
     assert unknown_variables(environment) == ["ABRUZZI_PROT"]
+
+
+@pytest.mark.parametrize(
+    "text", ["NONE", "sqlite:///a.db", "sqlite:////a/b.db", "postgresql://u:p@h:5/d?sslmode=require"]
+)
+def test_stores(text: str) -> None:
+    assert STORE.parse(text) in (text, "none")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "sqlite:///", "sqlite:///:memory:", "mysql://h/d", "postgresql://u:p@h", "a.db", 7]
+)
+def test_what_is_no_store(text: object) -> None:
+    with pytest.raises(ConfigError, match="give none, sqlite:///PATH or postgresql"):
+        load_settings({"store": text}, {})
+
+
+def test_the_password_of_a_store_is_not_shown() -> None:
+    settings = load_settings({"store": "postgresql://me:secret@here/db"}, {})
+    assert "secret" not in f"{settings} {settings.describe()}"
+    with pytest.raises(ConfigError) as caught:
+        load_settings({"store": "postgresql:/me:secret@here"}, {})
+    assert "secret" not in str(caught.value)
 
 
 def test_a_switch_is_the_only_kind_without_a_metavar() -> None:

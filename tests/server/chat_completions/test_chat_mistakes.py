@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from support.served import MODEL, Served, chat
 
 import server.wire as wire
-from server.chat_completions.bounds import MAX_ITEMS, MAX_NAMES
+from server.bounds import MAX_ITEMS, MAX_NAMES
 from server.chat_completions.schema import ChatCompletionRequest
 from server.errors import InvalidRequest
 from server.mistakes import explain

@@ -2,12 +2,13 @@
 keeps every promise."""
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llguidance import LLMatcher
+from support.dialect_answers import matcher_of
+from support.dialect_answers import walk as random_walk
 
 from engine import Grammar, RequestRefused
 from engine.grammar.compiler import GrammarCompiler
@@ -44,29 +45,11 @@ COLOUR = AnswerFormat("choice", choices=("red", "blue"), where="guided_choice")
 
 
 def compiled(grammar: Grammar) -> LLMatcher:
-    automaton = COMPILER.submit(grammar).result(20).automaton
-    assert automaton is not None
-    return automaton.matcher.deep_copy()
+    return matcher_of(COMPILER, grammar)
 
 
-def walk(grammar: Grammar, seed: int, first: list[int] | None = None, most: int = 3000) -> list[int]:
-    """Random tokens that the grammar admits, until it matches and a coin says stop."""
-    rng, matcher, said = random.Random(seed), compiled(grammar), []
-    for token in first or []:
-        assert matcher.consume_token(token), token
-        said.append(token)
-    while not matcher.is_stopped() and not (matcher.is_accepting() and rng.random() < 0.5):
-        mask = matcher.compute_bitmask()
-        admitted = [token for token in range(TOKENIZER.vocab_size) if mask[token // 8] >> token % 8 & 1]
-        # short strings: a quote as soon as there may be one
-        ends = [token for token in admitted if TOKENIZER.token_bytes(token)[:1] in (b'"', b"}", b"<")]
-        if not admitted:
-            assert matcher.is_accepting()
-            break
-        said.append(rng.choice(ends if ends and said else admitted))
-        assert matcher.consume_token(said[-1])
-        assert len(said) < most
-    return said
+def walk(grammar: Grammar, seed: int, first: list[int] | None = None) -> list[int]:
+    return random_walk(COMPILER, TOKENIZER, grammar, seed, first or [])
 
 
 def read(token_ids: list[int], conversation: Conversation, contract: OutputContract) -> tuple[str, list[list[Any]]]:

@@ -1,6 +1,5 @@
 """Kimi's output as events: every order of markers, every cut, and what must never leave."""
 
-import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,21 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.dialect_answers import gathered, read_answer
 from support.served import load_model
 
 from engine import SamplingParams, StepOutput
 from server.conversation import Conversation, OutputContract, Tool
 from server.dialects.kimi_parser import KimiParser
 from server.dialects.kimi_tokens import KimiTokens
-from server.events import (
-    Event,
-    Finished,
-    ReasoningDelta,
-    TextDelta,
-    ToolCallArguments,
-    ToolCallEnd,
-    ToolCallStart,
-)
+from server.events import TextDelta, ToolCallArguments
 from server.sequence import SequenceText
 
 MODEL = load_model()
@@ -56,43 +48,7 @@ def parser(*, reasoning: bool = False, first: int = 0, most: int | None = None) 
 
 def read(token_ids: Sequence[int], cuts: Sequence[int] = (), reason: Any = "stop", **how: Any) -> dict[str, Any]:
     """What a client makes of the events, after checking their order."""
-    sampling = SamplingParams(max_tokens=10_000, stop_token_ids=(END,))
-    text = SequenceText(parser(**how), how.pop("contract", OutputContract()), sampling, TOKENIZER, 1)
-    whole = [*token_ids, END] if reason == "stop" else list(token_ids)
-    borders = [0, *sorted({cut for cut in cuts if 0 < cut < len(whole)}), len(whole)]
-    events: list[Event] = []
-    for start, end in itertools.pairwise(borders):
-        last = end == len(whole)
-        events += text.feed(StepOutput("x", whole[start:end], reason if last else None))
-    return gathered(events)
-
-
-def gathered(events: list[Event]) -> dict[str, Any]:
-    answer: dict[str, Any] = {"text": "", "reasoning": "", "calls": []}
-    *deltas, finished = events
-    assert isinstance(finished, Finished)
-    for delta in deltas:
-        if isinstance(delta, TextDelta):
-            assert delta.text
-            assert not answer["calls"], "text behind calls"
-            answer["text"] += delta.text
-        elif isinstance(delta, ReasoningDelta):
-            answer["reasoning"] += delta.text
-        elif isinstance(delta, ToolCallStart):
-            assert delta.index == len(answer["calls"])
-            assert all(call["complete"] for call in answer["calls"])
-            answer["calls"].append({"id": delta.id, "name": delta.name, "arguments": "", "complete": False})
-        else:
-            assert isinstance(delta, ToolCallArguments | ToolCallEnd)
-            call = answer["calls"][delta.index]
-            assert delta.index == len(answer["calls"]) - 1
-            assert not call["complete"]
-            if isinstance(delta, ToolCallEnd):
-                call["complete"] = True
-            else:
-                assert delta.delta
-                call["arguments"] += delta.delta
-    return answer | {"reason": finished.reason, "usage": finished.usage}
+    return read_answer(parser(**how), TOKENIZER, token_ids, stop=END, cuts=cuts, reason=reason)
 
 
 def calls(answer: dict[str, Any]) -> list[tuple[str, str]]:
