@@ -38,6 +38,7 @@ LENGTH_WORDS = {
     "string_too_short": "must have at least {min_length} character{s}",
     "string_too_long": "must have at most {max_length} characters",
 }
+JSON_WORDS = {"True": "true", "False": "false", "None": "null"}
 PART_TYPE = re.compile(r".*\bcontent\[\d+\]\.type")
 
 
@@ -51,8 +52,10 @@ def explain(error: ValidationError) -> InvalidRequest:
     param = _path(first["loc"])
     if kind == "json_invalid":
         return InvalidRequest(f"The body is not JSON that can be read: {context['error']}.", code="invalid_json")
-    if param is None:
+    if param is None and kind in ("model_type", "model_attributes_type", "dict_type"):
         return InvalidRequest("The body must be a JSON object.", code="invalid_type")
+    if param is None:  # what takes more than one field
+        return InvalidRequest(f"{first['msg'].removeprefix('Value error, ')}.")
     if kind == "extra_forbidden":
         return InvalidRequest(f"There is no parameter {param!r}.", param=param, code="unknown_parameter")
     if kind == "missing":
@@ -70,7 +73,10 @@ def _said(kind: str, first: dict[str, Any], context: dict[str, Any], param: str)
         plural = "" if context.get("min_length") == 1 else "s"
         return " " + LENGTH_WORDS[kind].format(**context, s=plural)
     if kind in WORDS:
-        return f" {WORDS[kind].format(**context)}, not {_excerpt(value)}"
+        said = WORDS[kind].format(**context)
+        if kind == "literal_error":
+            said = re.sub(r"\b(True|False|None)\b", lambda word: JSON_WORDS[word[0]], said)
+        return f" {said}, not {_excerpt(value)}"
     message = first["msg"].removeprefix("Value error, ")
     if message.startswith("must "):
         return f" {message}, not {_excerpt(value)}"

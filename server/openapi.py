@@ -35,7 +35,7 @@ ERROR = {
 MEANINGS = {
     400: "The request is wrong; `param` names the field",
     401: "No API key, or one that is not known",
-    404: "No such model",
+    404: "No such model, or nothing stored under this id",
     413: "The body is too large",
     415: "The body has a Content-Encoding",
     429: "Too much to do already; Retry-After says when to come back",

@@ -8,6 +8,7 @@ A stream's frames differ little: what is constant is encoded once, and each text
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -72,7 +73,8 @@ class Answer:
         self, events: AsyncIterable[tuple[int, Event]], explain: Callable[[Exception], ApiError]
     ) -> AsyncGenerator[bytes, None]:
         """A stream. What `events` raises is told in it, in the words of `explain`."""
-        heads = [self._head(index) for index in range(self._n)]
+        heads = [self._head(index, "content") for index in range(self._n)]
+        thought_heads = [self._head(index, "reasoning_content") for index in range(self._n)]
         tail = b'},"logprobs":null,"finish_reason":null}]' + self._end(None)
         usages = []
         for index in range(self._n):
@@ -84,6 +86,9 @@ class Answer:
                         yield self._chunk(index, {"content": event.text}, logprobs=event.logprobs)
                     else:
                         yield heads[index] + encode(event.text) + tail
+                elif isinstance(event, ReasoningDelta):
+                    text = encode(event.text)  # under both names that clients know it by
+                    yield thought_heads[index] + text + b',"reasoning":' + text + tail
                 elif isinstance(event, Finished):
                     usages.append(event.usage)
                     yield self._chunk(index, {}, reason=event.reason)
@@ -96,14 +101,14 @@ class Answer:
             yield self._start + b"[]" + self._end(_usage_object(usages))
         yield DONE
 
-    @property
+    @cached_property
     def _start(self) -> bytes:
         """A frame up to the choices."""
         kind = {"object": "chat.completion.chunk"}
         return b"data: " + encode({**self._header, **kind})[:-1] + b',"choices":'
 
-    def _head(self, index: int) -> bytes:
-        return self._start + b'[{"index":%d,"delta":{"content":' % index
+    def _head(self, index: int, name: str) -> bytes:
+        return self._start + b'[{"index":%d,"delta":{"%s":' % (index, name.encode())
 
     def _end(self, usage: dict[str, Any] | None) -> bytes:
         """A frame from behind the choices on."""
@@ -196,10 +201,8 @@ def _reasoning(text: str) -> dict[str, Any]:
 
 
 def _delta(event: Event) -> dict[str, Any]:
-    """The delta of an event that is neither text nor the end. Clients join the strings of a call's deltas, so id, type
-    and name come once. The end of a call is not told."""
-    if isinstance(event, ReasoningDelta):
-        return _reasoning(event.text)
+    """The delta of an event of a call. Clients join the strings of a call's deltas, so id, type and name come once.
+    The end of a call is not told."""
     if isinstance(event, ToolCallStart):
         function = {"name": event.name, "arguments": ""}
         return {"tool_calls": [{"index": event.index, "id": event.id, "type": "function", "function": function}]}

@@ -2,7 +2,7 @@
 
 [[keys]]
 name = "alice"
-hash = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+hash = "sha256:0dac81ef2702718e24c1b8030ea7905bfbacd5e9bdccde5f28f1cc9aebd74d27"
 models = ["Kimi-K2-Instruct"]       # all of these are optional
 requests_per_minute = 60
 tokens_per_minute = 100000

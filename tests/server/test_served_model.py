@@ -11,6 +11,7 @@ from support.served import TINY
 from engine import ConfigError
 from server.sampling import SamplingDefaults
 from server.served_model import ServedModel, eos_ids, sampling_defaults
+from server.text.tokenizer import load_tokenizer
 
 WHERE = Path("generation_config.json")
 
@@ -32,7 +33,7 @@ def test_load(tmp_path: Path) -> None:
 def test_a_tokenizer_larger_than_the_embedding_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "tiny-kimi"
     shutil.copytree(TINY, folder)
-    size = ServedModel.load(folder).tokenizer.vocab_size
+    size = load_tokenizer(folder).vocab_size
     for config in ({"vocab_size": size}, {"vocab_size": size + 9}, {"text_config": {"vocab_size": size}}):
         (folder / "config.json").write_text(json.dumps({"model_type": "kimi_k2", **config}))
         ServedModel.load(folder)

@@ -150,3 +150,19 @@ async def test_the_ends_of_ranges_are_allowed(served: Served, fields: dict[str, 
     assert (await served.post(**fields)).status_code == 200
     [name, value] = next(iter(fields.items()))
     assert getattr(served.engine.requests[0].sampling, name) == value
+
+
+async def test_literals_are_told_as_json_has_them(served: Served) -> None:
+    answer = await served.post(stream=True, stream_options={"include_obfuscation": True})
+    assert answer.status_code == 400
+    message = answer.json()["error"]["message"]
+    assert "false" in message
+    assert "False" not in message
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"x"', b"5", b"null"])
+async def test_bodies_that_are_no_objects(served: Served, body: bytes) -> None:
+    async with served.client() as client:
+        answer = await client.post("/v1/chat/completions", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "The body must be a JSON object."
