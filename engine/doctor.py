@@ -72,7 +72,8 @@ def read_bandwidth() -> float:
 def _gpus() -> list[tuple[str, str]]:
     if not torch.cuda.is_available():
         return [("GPU", _why_no_gpu())]
-    rows = [("GPU driver", f"CUDA {torch.version.cuda} in torch {torch.__version__}")]
+    driver = _read("/proc/driver/nvidia/version").partition("\n")[0].removeprefix("NVRM version: ")
+    rows = [("GPU driver", driver or "unknown"), ("CUDA", f"{torch.version.cuda} in torch {torch.__version__}")]
     for index in range(torch.cuda.device_count()):
         found = torch.cuda.get_device_properties(index)
         free, total = torch.cuda.mem_get_info(index)

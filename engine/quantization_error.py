@@ -47,6 +47,8 @@ def quantization_error(folder: Path, quantize: Format, token_ids: Sequence[int],
     if len(token_ids) < 2:
         raise ConfigError(f"the text has {len(token_ids)} tokens; two are needed to predict one")
     config = load_model_config(folder)
+    if max(token_ids) >= config.vocab_size:
+        raise ConfigError(f"the text has token {max(token_ids)}, but {folder} has {config.vocab_size} tokens")
     windows = [list(token_ids[first : first + window]) for first in range(0, len(token_ids), window)]
     windows = [one for one in windows if len(one) > 1]
     original = list(_log_probabilities(folder, config.formats, windows))

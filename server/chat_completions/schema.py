@@ -132,6 +132,7 @@ class AssistantMessage(Wire):
     annotations: Annotated[list[Any], Field(max_length=0)] | None = None
     audio: None = None
     function_call: None = None
+    provider_specific_fields: dict[str, None] | None = None  # LiteLLM's messages have it
 
     @model_validator(mode="after")
     def _says_something(self) -> "AssistantMessage":
