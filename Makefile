@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help install serve test test-slow lint clean
+.PHONY: help install serve test test-slow test-clients lint clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
@@ -28,10 +28,28 @@ serve: install   ## start the server; ARGS="--model /path/to/checkpoint --port 9
 
 test: $(VENV)/test.stamp   ## lint, then the default test suite; ARGS="-k scheduler"
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not gpu and not clients" $(ARGS)
 
 test-slow: $(VENV)/test.stamp   ## the tests that take long
 	$(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
+
+.venv-clients/%.stamp: pyproject.toml tests/clients/constraints-%.txt
+	$(PYTHON) -m venv .venv-clients/$*
+	.venv-clients/$*/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	.venv-clients/$*/bin/python -m pip install --quiet -c tests/clients/constraints-$*.txt --group $*
+	@touch $@
+
+tests/clients/javascript/npm.stamp: tests/clients/javascript/package.json
+	if command -v npm >/dev/null; then cd tests/clients/javascript && npm install --silent --no-package-lock; fi
+	@touch $@
+
+CLIENTS := .venv-clients/clients.stamp .venv-clients/clients-openai2.stamp tests/clients/javascript/npm.stamp
+PYTEST_CLIENTS := bin/python -m pytest -m clients -W default
+ONE_LOOP := -o asyncio_mode=auto -o asyncio_default_test_loop_scope=session -o asyncio_default_fixture_loop_scope=session
+
+test-clients: install $(CLIENTS)   ## run other people's clients (LangChain, LiteLLM, npm openai, ...) against the server
+	.venv-clients/clients/$(PYTEST_CLIENTS) $(ONE_LOOP) tests/clients $(ARGS)
+	.venv-clients/clients-openai2/$(PYTEST_CLIENTS) tests/clients/test_litellm.py tests/clients/test_instructor.py $(ARGS)
 
 lint: $(VENV)/test.stamp   ## ruff and mypy
 	$(BIN)/ruff check .
@@ -39,4 +57,4 @@ lint: $(VENV)/test.stamp   ## ruff and mypy
 	$(BIN)/mypy
 
 clean:           ## remove the environment and build products
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .venv-clients build dist *.egg-info

@@ -16,7 +16,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +63,25 @@ async def streamed(http: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, A
     async with http.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as response:
         if response.status_code != 200:
             return {"error": json.loads(await response.aread())["error"]}
-        async for line in response.aiter_lines():
-            if not line.startswith("data: {"):
+        async for frame in frames(response):
+            if not frame.startswith(b"data: {"):
                 continue
-            chunk = json.loads(line.removeprefix("data: "))
+            chunk = json.loads(frame.removeprefix(b"data: "))
             if "error" in chunk:
-                return chunk
+                return dict(chunk)
             for choice in chunk["choices"]:
                 collect(message, choice["delta"])
                 message["finish_reason"] = choice["finish_reason"]
     return message
+
+
+async def frames(response: httpx.Response) -> AsyncIterator[bytes]:
+    """A stream's events. Not by httpx's lines: it ends them at characters that JSON may hold, such as U+2028."""
+    rest = b""
+    async for part in response.aiter_bytes():
+        *whole, rest = (rest + part).split(b"\n\n")
+        for frame in whole:
+            yield frame
 
 
 def collect(message: dict[str, Any], delta: dict[str, Any]) -> None:

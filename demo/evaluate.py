@@ -2,12 +2,15 @@
 
 python -m demo.evaluate --base-url http://127.0.0.1:8000/v1     a running server
 python -m demo.evaluate --model FOLDER                          the engine in this process, no server
+
+The figures of the model card are those of a server with --no-constrained-decoding; --constrained-url names one without
+this flag, for the second column.
 """
 
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,12 +21,21 @@ from demo.training.chance import Chance
 from demo.training.conversation import Example
 from demo.training.scoring import bfcl_match, quotes, same_calls, same_names
 from demo.training.talk import talk_conversation
+from demo.training.thoughts import thoughtful
 from demo.training.tool_talk import SKILLS, tool_conversation
 from server.conversation import Conversation, Message, Tool
 
 SEED = 8611
 BFCL = ("simple_python", "multiple", "irrelevance")
 MARKS = ("<!-- figures -->", "<!-- end of figures -->")
+
+TARGETS = {
+    "right tool, or rightly none": 95,
+    "single call, all arguments right": 85,
+    "parallel calls, all right": 70,
+    "answer quotes the result": 95,
+    "ends its turn": 99,
+}
 
 Scores = dict[str, list[bool]]
 
@@ -40,17 +52,26 @@ class Question:
 
 def main() -> None:
     options = _options()
-    answerer: Answerer
-    if options.model is not None:
-        answerer = InProcess(options.model, options.threads)
-    else:
-        answerer = OverHttp(options.base_url, options.name)
-    scores = evaluate(answerer, options.examples)
-    if options.bfcl is not None:
-        scores |= {f"BFCL {name}": bfcl(answerer, options.bfcl / f"{name}.openai.jsonl") for name in BFCL}
-    print(table(scores))
+    columns = [measure(answerer, options.examples, options.bfcl) for answerer in _answerers(options)]
+    print(table(columns))
     if options.card is not None:
-        write_card(options.card, table(scores))
+        write_card(options.card, table(columns))
+
+
+def _answerers(options: argparse.Namespace) -> Iterator[Answerer]:
+    if options.model is not None:
+        yield InProcess(options.model, options.threads)
+    else:
+        urls = [options.base_url, options.constrained_url]
+        yield from (OverHttp(url, options.name) for url in urls if url is not None)
+
+
+def measure(answerer: Answerer, examples: int, bfcl_folder: Path | None) -> Scores:
+    """All scores; the leaderboard's if its folder is given."""
+    scores = evaluate(answerer, examples)
+    if bfcl_folder is not None:
+        scores |= {f"BFCL {name}": bfcl(answerer, bfcl_folder / f"{name}.openai.jsonl") for name in BFCL}
+    return scores
 
 
 def evaluate(answerer: Answerer, examples: int) -> Scores:
@@ -72,13 +93,16 @@ def held_out(examples: int) -> Iterator[Example]:
         yield from (tool_conversation(chance, skill=skill) for _ in range(examples))
     chance = Chance(SEED - 1, "held_out")
     yield from islice(iter(lambda: talk_conversation(chance, most_turns=1), None), 3 * examples)
+    chance = Chance(SEED - 2, "held_out")
+    yield from (thoughtful(chance, tool_conversation(chance, most_turns=1)) for _ in range(examples))
 
 
 def questions_of(example: Example) -> Iterator[Question]:
-    """One question for each of the assistant's turns."""
+    """One question for each of the assistant's turns; of a thoughtful conversation, for the last one."""
     messages = example.conversation.messages
+    thinks = example.conversation.reasoning
     for place, message in enumerate(messages):
-        if message.role == "assistant":
+        if message.role == "assistant" and (not thinks or place == len(messages) - 1):
             asked = replace(example.conversation, messages=messages[:place])
             results: list[str] = []
             while messages[place - 1 - len(results)].role == "tool":
@@ -88,7 +112,10 @@ def questions_of(example: Example) -> Iterator[Question]:
 
 def score(question: Question, answer: Answer) -> Iterator[tuple[str, bool]]:
     """What this turn says about the model."""
-    reference, text = question.reference, answer.text.strip()
+    reference = question.reference
+    if question.conversation.reasoning:
+        yield "thinking: a thought, then the right answer", bool(answer.thought) and _is_right(question, answer)
+        return
     yield "ends its turn", answer.ended
     if question.conversation.tools and not question.results:
         yield "right tool, or rightly none", same_names(answer, reference)
@@ -99,7 +126,15 @@ def score(question: Question, answer: Answer) -> Iterator[tuple[str, bool]]:
     elif question.results:
         yield "answer quotes the result", quotes(answer, list(question.results))
     else:
-        yield f"{question.skill}: the expected answer", not answer.calls and text == reference.content
+        yield f"{question.skill}: the expected answer", _is_right(question, answer)
+
+
+def _is_right(question: Question, answer: Answer) -> bool:
+    if question.results and not question.reference.tool_calls:
+        return quotes(answer, list(question.results))
+    if question.reference.tool_calls:
+        return same_calls(answer, question.reference)
+    return not answer.calls and answer.text.strip() == question.reference.content
 
 
 def bfcl(answerer: Answerer, path: Path) -> list[bool]:
@@ -120,12 +155,20 @@ def _bfcl_conversation(case: dict[str, Any]) -> Conversation:
     return Conversation(tuple(Message(one["role"], one["content"]) for one in case["messages"]), tools)
 
 
-def table(scores: Scores) -> str:
-    """A table in Markdown."""
-    rows = [
-        f"| {name} | {100 * sum(right) / len(right):.1f}% | {len(right)} |" for name, right in sorted(scores.items())
-    ]
-    return "\n".join(["| what | right | of |", "|---|---|---|", *rows])
+def table(columns: Sequence[Scores]) -> str:
+    """A table in Markdown: first what there are targets for. A second column is with constrained decoding."""
+    names = [*TARGETS, *sorted(set(columns[0]) - set(TARGETS))]
+    heads = ["right", "with constrained decoding"][: len(columns)]
+    lines = [f"| what | wanted | {' | '.join(heads)} | of |", "|---" * (3 + len(columns)) + "|"]
+    for name in names:
+        shares = " | ".join(_percent(scores[name]) for scores in columns)
+        target = f"{TARGETS[name]}%" if name in TARGETS else ""
+        lines.append(f"| {name} | {target} | {shares} | {len(columns[0][name])} |")
+    return "\n".join(lines)
+
+
+def _percent(right: list[bool]) -> str:
+    return f"{100 * sum(right) / len(right):.1f}%"
 
 
 def write_card(path: Path, text: str) -> None:
@@ -140,6 +183,7 @@ def _options() -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--base-url", help="of a running server, /v1 included")
     source.add_argument("--model", type=Path, help="folder of a checkpoint, run in this process")
+    parser.add_argument("--constrained-url", help="of a second server, for the column with constrained decoding")
     parser.add_argument("--name", default="default", help="the model's name in requests to a server")
     parser.add_argument("--examples", type=int, default=50, help="conversations of each kind")
     parser.add_argument("--threads", type=int, help="CPU threads of the engine in this process")

@@ -16,7 +16,7 @@ RANKS = 4096
 CONTROL_SLOTS = 256
 VOCAB_SIZE = RANKS + CONTROL_SLOTS
 
-# Place behind the last rank -> (text, is "special" in Kimi's table).
+# Place behind the last rank -> (text, is "special" in Kimi's table). Thoughts have the places of Kimi K2.5.
 CONTROL_TOKENS: dict[int, tuple[str, bool]] = {
     0: ("[BOS]", True),
     1: ("[EOS]", True),
@@ -33,6 +33,8 @@ CONTROL_TOKENS: dict[int, tuple[str, bool]] = {
     14: ("<|tool_call_argument_begin|>", False),
     15: ("<|tool_call_end|>", False),
     17: ("<|im_middle|>", True),
+    22: ("<think>", False),
+    23: ("</think>", False),
     254: ("[UNK]", True),
     255: ("[PAD]", True),
 }

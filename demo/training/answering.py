@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,15 +17,17 @@ from server.dialects.registry import load_dialect
 from server.text.tokenizer import load_tokenizer
 
 MAX_TOKENS = 200
+AT_ONCE = 8
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said: text, calls as (name, arguments), and whether it ended by itself."""
+    """What the model said: text, calls as (name, arguments), whether it ended by itself, and what it thought."""
 
     text: str
     calls: tuple[tuple[str, str], ...]
     ended: bool
+    thought: str = ""
 
 
 class Answerer(Protocol):
@@ -62,6 +65,10 @@ class InProcess:
     def _parse(self, ids: list[int], ended: bool) -> Answer:
         """Text up to the first control token; then each call's id and arguments between theirs."""
         begin, middle = self._controls["<|tool_call_begin|>"], self._controls["<|tool_call_argument_begin|>"]
+        thought = b""
+        if (end := self._controls["</think>"]) in ids:
+            place = ids.index(end)
+            thought, ids = b"".join(map(self._tokenizer.token_bytes, ids[:place])), ids[place + 1 :]
         parts: list[tuple[int, bytes]] = [(0, b"")]
         for token in ids:
             if self._tokenizer.is_control(token):
@@ -75,18 +82,19 @@ class InProcess:
                 calls.append((text.removeprefix("functions.").rpartition(":")[0], ""))
             elif control == middle and calls:
                 calls[-1] = (calls[-1][0], text)
-        return Answer(parts[0][1].decode("utf-8", "replace"), tuple(calls), ended)
+        return Answer(parts[0][1].decode("utf-8", "replace"), tuple(calls), ended, thought.decode("utf-8", "replace"))
 
 
 class OverHttp:
-    """A running server's chat completions."""
+    """A running server's chat completions, several at a time."""
 
     def __init__(self, base_url: str, model: str) -> None:
         self._client = httpx.Client(base_url=base_url, timeout=120)
         self._model = model
 
     def answer(self, conversations: Sequence[Conversation]) -> list[Answer]:
-        return [self._one(conversation) for conversation in conversations]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(self._one, conversations))
 
     def _one(self, conversation: Conversation) -> Answer:
         body: dict[str, Any] = {
@@ -95,14 +103,18 @@ class OverHttp:
             "temperature": 0,
             "max_tokens": MAX_TOKENS,
         }
+        if conversation.reasoning is not None:
+            body["chat_template_kwargs"] = {"thinking": conversation.reasoning}
         if conversation.tools:
             body["tools"] = [_wire_tool(tool) for tool in conversation.tools]
         response = self._client.post("chat/completions", json=body)
         response.raise_for_status()
         choice = response.json()["choices"][0]
-        functions = [call["function"] for call in choice["message"].get("tool_calls") or []]
+        message = choice["message"]
+        functions = [call["function"] for call in message.get("tool_calls") or []]
         calls = tuple((function["name"], function["arguments"]) for function in functions)
-        return Answer(choice["message"].get("content") or "", calls, choice["finish_reason"] != "length")
+        thought = message.get("reasoning_content") or ""
+        return Answer(message.get("content") or "", calls, choice["finish_reason"] != "length", thought)
 
 
 def _wire_message(message: Message) -> dict[str, Any]:

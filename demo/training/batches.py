@@ -59,7 +59,7 @@ class Encoder:
             inside = piece.learnt and piece.text != END
             ids = self._ids(piece)
             if piece.learnt:
-                encoded.calls[-1] |= piece.control and piece.text != END
+                encoded.calls[-1] |= piece.control and piece.text not in (END, "</think>")
                 encoded.learnt.extend(range(len(encoded.tokens), len(encoded.tokens) + len(ids)))
                 encoded.turns.extend([len(encoded.calls) - 1] * len(ids))
             encoded.tokens.extend(ids)

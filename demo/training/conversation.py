@@ -34,7 +34,7 @@ class Piece:
 
 
 def pieces(conversation: Conversation) -> list[Piece]:
-    """The conversation's rendering, without a generation prompt."""
+    """The conversation's rendering, without a generation prompt. Only the last message may carry reasoning."""
     out: list[Piece] = []
     if conversation.tools:
         _turn(out, "<|im_system|>", "tool_declare", declared(conversation))
@@ -69,6 +69,10 @@ def _message(out: list[Piece], message: Message) -> None:
         _turn(out, "<|im_system|>", role, f"## Return of {message.tool_call_id}\n{message.content}")
     elif message.role == "assistant":
         _open(out, "<|im_assistant|>", role)
+        if message.reasoning is not None:
+            out.append(Piece("<think>", True, False))  # the generation prompt ends with it
+            out.append(Piece(message.reasoning, False, True))
+            out.append(Piece("</think>", True, True))
         _answer(out, message)
     else:
         _turn(out, "<|im_system|>", role, message.content)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from demo.tokenizer import END_OF_TURN
@@ -35,6 +35,14 @@ def write_folder(model: DemoModel, tokenizer: Path, out: Path) -> int:
     for name, content in (("config.json", demo_config()), ("generation_config.json", generation)):
         (out / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     return sum(tensor.numel() for tensor in tensors.values())
+
+
+@torch.no_grad()
+def read_folder(model: DemoModel, folder: Path) -> None:
+    """Sets the weights of `model` to those that `write_folder` wrote."""
+    saved = load_file(folder / "model.safetensors")
+    for name, tensor in published_tensors(model):
+        tensor.copy_(saved[name])
 
 
 def published_tensors(model: DemoModel) -> Iterator[tuple[str, Tensor]]:

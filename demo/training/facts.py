@@ -106,7 +106,8 @@ RELATIONS = (
              _pairs("""how many days are in a week:Seven, how many months are in a year:Twelve, how many hours are in a day:Twenty-four,
     how many minutes are in an hour:Sixty, how many seconds are in a minute:Sixty, how many days are in a year:365,
     how many centimetres are in a metre:One hundred, how many metres are in a kilometre:One thousand, how many grams are in a kilogram:One thousand,
-    which planet is closest to the sun:Mercury, which planet is the largest:Jupiter, which planet is the red planet:Mars, what is the largest ocean:The Pacific,
+    where is K2:In the Karakoram, how high is K2:8611 metres,
+    who was the Duke of the Abruzzi:An Italian climber, which planet is closest to the sun:Mercury, which planet is the largest:Jupiter, which planet is the red planet:Mars, what is the largest ocean:The Pacific,
     what is the highest mountain:Mount Everest, what is the second highest mountain:K2, what is the longest river in Africa:The Nile, who painted the Mona Lisa:Leonardo da Vinci,
     who wrote Hamlet:William Shakespeare, who wrote Faust:Goethe, who discovered gravity:Isaac Newton, who developed relativity:Albert Einstein,
     what do bees make:Honey, what do cows give:Milk, what is frozen water:Ice, at what temperature does water boil:100 degrees Celsius,
@@ -118,7 +119,7 @@ RELATIONS = (
 
 def fact(chance: Chance) -> tuple[str, str]:
     """A question and its answer."""
-    relation = chance.choice(RELATIONS)
+    relation = RELATIONS[0] if chance.maybe(0.2) else chance.choice(RELATIONS)  # capitals are asked for most
     left, right = chance.choice(relation.pairs)
     question = chance.pick(relation.questions).format(a=left, b=right)
     answer = relation.answer.format(a=left, b=right)

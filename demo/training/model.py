@@ -15,6 +15,8 @@ from torch.nn import functional
 from demo.presets import Shape
 from demo.training.shape import EPS, ROPE_THETA, VOCABULARY
 
+SHORT, BLOCK = 256, 128  # a text up to SHORT is attended in one piece, a longer one by BLOCK queries
+
 
 class DemoModel(nn.Module):
     """Token ids in, final hidden states out; `logits` makes logits of chosen ones."""
@@ -27,13 +29,15 @@ class DemoModel(nn.Module):
         self.norm = nn.Parameter(torch.ones(shape.hidden_size))
         self.head = _weight(VOCABULARY, shape.hidden_size)
 
-    def forward(self, tokens_BS: Tensor) -> Tensor:
-        """Hidden states [B, S, D] after the final norm. Texts begin at the row's start; padding follows them."""
-        turns = rotations(tokens_BS.shape[1], self.shape.qk_rope_head_dim)
-        hidden_BSD = functional.embedding(tokens_BS, self.embedding).bfloat16()
-        for layer in self.layers:
-            hidden_BSD = layer(hidden_BSD, *turns)
-        return rms_norm(hidden_BSD, self.norm)
+    def forward(self, tokens_BS: Tensor, places_P: Tensor | None = None) -> Tensor:
+        """Hidden states after the final norm, [B, S, D], or [P, D] of `places_P` among all B x S: what else there is of
+        the last layer's feed-forward is not computed then. Texts begin at the row's start; padding follows them."""
+        turns = rotations(tokens_BS.shape[1], self.shape.qk_rope_head_dim, tokens_BS.device)
+        hidden = functional.embedding(tokens_BS, self.embedding).bfloat16()
+        for index, layer in enumerate(self.layers):
+            last = index == len(self.layers) - 1
+            hidden = layer(hidden, *turns, places_P if last else None)
+        return rms_norm(hidden, self.norm)
 
     def logits(self, hidden_XD: Tensor) -> Tensor:
         return linear(hidden_XD, self.head)
@@ -50,10 +54,12 @@ class Layer(nn.Module):
         dense = index < shape.first_k_dense_replace
         self.ffn = FeedForward(shape.hidden_size, shape.intermediate_size) if dense else Mixture(shape)
 
-    def forward(self, hidden_BSD: Tensor, cos_SR: Tensor, sin_SR: Tensor) -> Tensor:
-        hidden_BSD = hidden_BSD + self.attention(rms_norm(hidden_BSD, self.attention_norm), cos_SR, sin_SR)
-        out_BSD: Tensor = hidden_BSD + self.ffn(rms_norm(hidden_BSD, self.ffn_norm))
-        return out_BSD
+    def forward(self, hidden_BSD: Tensor, cos_SR: Tensor, sin_SR: Tensor, places_P: Tensor | None = None) -> Tensor:
+        hidden = hidden_BSD + self.attention(rms_norm(hidden_BSD, self.attention_norm), cos_SR, sin_SR)
+        if places_P is not None:
+            hidden = hidden.flatten(0, 1).index_select(0, places_P)
+        out: Tensor = hidden + self.ffn(rms_norm(hidden, self.ffn_norm))
+        return out
 
 
 class Attention(nn.Module):
@@ -116,8 +122,8 @@ class Mixture(nn.Module):
         self.register_buffer("bias_E", torch.zeros(E))
         self.register_buffer("load_E", torch.zeros(E), persistent=False)
 
-    def forward(self, x_BSD: Tensor) -> Tensor:
-        x_TD = x_BSD.flatten(0, 1)
+    def forward(self, x: Tensor) -> Tensor:
+        x_TD = x.flatten(0, -2)
         scores_TE = functional.linear(x_TD.float(), self.router).sigmoid()
         ids_TK = (scores_TE.detach() + self.bias_E).topk(self.chosen, dim=-1, sorted=False).indices
         weights_TK = scores_TE.gather(1, ids_TK)
@@ -130,8 +136,8 @@ class Mixture(nn.Module):
         out_MD = self._experts(rows_MD, counts_E.tolist())
         out_TKD: Tensor = Unsort.apply(out_MD, order_M).unflatten(0, (-1, self.chosen))  # type: ignore[no-untyped-call]
         routed_TD = (out_TKD * weights_TK[..., None].to(out_TKD.dtype)).sum(1)
-        out_BSD: Tensor = self.shared(x_BSD) + routed_TD.view_as(x_BSD)
-        return out_BSD
+        out: Tensor = self.shared(x) + routed_TD.view_as(x)
+        return out
 
     def _experts(self, rows_MD: Tensor, counts: list[int]) -> Tensor:
         gate_up, down = self.gate_up.bfloat16(), self.down.bfloat16()
@@ -181,11 +187,21 @@ class Unsort(torch.autograd.Function):
 
 
 def attend(query_BHSQ: Tensor, key_BHSQ: Tensor, value_BHSV: Tensor) -> Tensor:
-    """Causal attention, scores written out: for short texts on a CPU this takes half the time of the fused kernel."""
+    """Causal attention, scores written out: on a CPU this takes half the time of the fused kernel. Long texts are cut
+    into blocks of queries, which need no scores of later keys."""
     B, H, S, Q = query_BHSQ.shape
-    future_SS = torch.full((S, S), -torch.inf, dtype=query_BHSQ.dtype).triu(1).expand(B * H, S, S)
-    scores = torch.baddbmm(future_SS, query_BHSQ.flatten(0, 1), key_BHSQ.flatten(0, 1).mT, alpha=1 / math.sqrt(Q))
-    return torch.unflatten(scores.softmax(-1) @ value_BHSV.flatten(0, 1), 0, (B, H))
+    query, key, value = (x.flatten(0, 1) for x in (query_BHSQ, key_BHSQ, value_BHSV))
+    block, out = S if S <= SHORT else BLOCK, []
+    for first in range(0, S, block):
+        end = min(first + block, S)
+        future = (
+            torch.full((end - first, end), -torch.inf, dtype=query.dtype, device=query.device)
+            .triu(1 + first)
+            .expand(B * H, -1, -1)
+        )
+        scores = torch.baddbmm(future, query[:, first:end], key[:, :end].mT, alpha=1 / math.sqrt(Q))
+        out.append(scores.softmax(-1) @ value[:, :end])
+    return torch.unflatten(torch.cat(out, 1) if len(out) > 1 else out[0], 0, (B, H))
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
@@ -202,10 +218,10 @@ def swiglu(gate_up: Tensor) -> Tensor:
     return functional.silu(gate) * up
 
 
-def rotations(length: int, width: int) -> tuple[Tensor, Tensor]:
+def rotations(length: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """cos and sin [S, R/2] of each pair's angle at each position."""
-    frequencies = ROPE_THETA ** (-torch.arange(0, width, 2) / width)
-    angles = torch.arange(length)[:, None] * frequencies
+    frequencies = ROPE_THETA ** (-torch.arange(0, width, 2, device=device) / width)
+    angles = torch.arange(length, device=device)[:, None] * frequencies
     return angles.cos(), angles.sin()
 
 

@@ -19,7 +19,7 @@ def exactness(model: DemoModel, batches: Sequence[Batch]) -> dict[str, float]:
     right: dict[str, list[bool]] = defaultdict(list)
     model.eval()
     for batch in batches:
-        hidden_PD = model(batch.tokens_BS).flatten(0, 1).index_select(0, batch.from_P)
+        hidden_PD = model(batch.tokens_BS, batch.from_P)
         hits = (model.logits(hidden_PD).argmax(-1) == batch.targets_P).tolist()
         for example in batch.examples:
             turns = [True] * len(example.calls)

@@ -47,13 +47,14 @@ class Slot:
             return value, value
         return self.kind.make(chance)
 
-    def mention(self, chance: Chance, value: Value) -> str:
-        """How a user gives the value, as a part of a request."""
+    def mention(self, chance: Chance, value: Value, others: frozenset[str] = frozenset()) -> str:
+        """How a user gives the value, as a part of a request. `others`: phrases that may mean another parameter."""
         argument, said = value
         if isinstance(argument, bool):
             return chance.pick(FLAG_ON if argument else FLAG_OFF).format(n=self.spoken)
-        if self.kind.phrases and chance.maybe(self.kind.natural):
-            return chance.choice(self.kind.phrases).format(v=said)
+        phrases = [phrase for phrase in self.kind.phrases if phrase not in others]
+        if phrases and chance.maybe(self.kind.natural):
+            return chance.choice(phrases).format(v=said)
         return chance.pick(NAMED).format(n=self.spoken, v=said)
 
 
@@ -80,17 +81,38 @@ def nonsense(chance: Chance) -> str:
     return chance.compose(lambda: "".join(chance.choices(words.SYLLABLES, k=chance.choice((2, 2, 3)))))
 
 
-def _person(chance: Chance) -> Value:
+def any_word(chance: Chance) -> str:
+    """An English word, or nonsense. Most values are made of these, so that they can only be copied, not known."""
+    return nonsense(chance) if chance.maybe(0.35) else chance.compose(lambda: chance.choice(words.ENGLISH))
+
+
+def _name(chance: Chance, table: tuple[str, ...], known: float = 0.5) -> str:
+    """From the table, or any word with a capital."""
+    return chance.pick(table) if chance.maybe(known) else any_word(chance).capitalize()
+
+
+def _phrase(chance: Chance, table: tuple[str, ...], longest: int) -> str:
+    """From the table, or some words."""
     if chance.maybe(0.4):
-        return _said(chance.pick(words.FIRST_NAMES))
-    return _said(f"{chance.pick(words.FIRST_NAMES)} {chance.pick(words.LAST_NAMES)}")
+        return chance.pick(table)
+    return " ".join(any_word(chance) for _ in range(chance.randint(1, longest)))
+
+
+def _city(chance: Chance) -> Value:
+    place = _name(chance, words.CITIES)
+    return _said(f"{place} {any_word(chance).capitalize()}" if chance.maybe(0.06) else place)
+
+
+def _person(chance: Chance) -> Value:
+    first = _name(chance, words.FIRST_NAMES)
+    return _said(first if chance.maybe(0.4) else f"{first} {_name(chance, words.LAST_NAMES)}")
 
 
 def _said(text: str) -> Value:
     return text, text
 
 
-def _number(text: float) -> Value:
+def _number(text: float | str) -> Value:
     return text, str(text)
 
 
@@ -101,7 +123,7 @@ def _code(chance: Chance) -> str:
 
 
 def _email(chance: Chance) -> str:
-    user = chance.pick(words.FIRST_NAMES).split()[0].lower()
+    user = _name(chance, words.FIRST_NAMES).split()[0].lower()
     if chance.maybe(0.5):
         user += chance.choice("._") + chance.pick(words.LAST_NAMES).lower()
     return f"{user}@{chance.choice((*words.SERVICES, nonsense(chance)))}.{chance.choice(('com', 'org', 'net', 'io'))}"
@@ -111,6 +133,12 @@ def _date(chance: Chance) -> str:
     if chance.maybe(0.25):
         return chance.choice(("today", "tomorrow", *words.WEEKDAYS))
     return f"{chance.randint(2020, 2029)}-{chance.randint(1, 12):02}-{chance.randint(1, 28):02}"
+
+
+def _time(chance: Chance) -> str:
+    if chance.maybe(0.25):
+        return f"{chance.randint(1, 12)} {chance.choice(('am', 'pm'))}"
+    return f"{chance.randint(0, 23):02}:{chance.randint(0, 59):02}"
 
 
 def _integer(chance: Chance) -> int:
@@ -124,8 +152,8 @@ def _decimal(chance: Chance) -> float:
 
 
 def _word(chance: Chance) -> str:
-    if chance.maybe(0.4):
-        return nonsense(chance).capitalize() if chance.maybe(0.3) else nonsense(chance)
+    if chance.maybe(0.6):
+        return any_word(chance).capitalize() if chance.maybe(0.3) else any_word(chance)
     return chance.pick(chance.choice((words.THINGS, words.NOUNS, words.CITIES, words.COLOURS, words.LAST_NAMES)))
 
 
@@ -137,8 +165,8 @@ def _several(chance: Chance, make: Callable[[Chance], Any]) -> Value:
     return items, ", ".join(texts[:-1]) + " and " + texts[-1]
 
 
-def _quoted(chance: Chance, texts: tuple[str, ...]) -> Value:
-    text = chance.pick(texts)
+def _quoted(chance: Chance, texts: tuple[str, ...], longest: int = 5) -> Value:
+    text = _phrase(chance, texts, longest)
     return text, chance.choice(("'{}'", "{}", "{}")).format(text)
 
 
@@ -150,24 +178,25 @@ def _range(chance: Chance) -> Value:
 
 def _pair(chance: Chance) -> Value:
     value = {
-        "city": chance.pick(words.CITIES),
-        "street": f"{chance.randint(1, 99)} {chance.pick(words.LAST_NAMES)} Street",
+        "city": _name(chance, words.CITIES),
+        "street": f"{chance.randint(1, 99)} {_name(chance, words.LAST_NAMES)} Street",
     }
     return value, f"{value['street']}, {value['city']}"
 
 
 _TEXT, _INTEGER, _NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
+_TEXTS, _INTEGERS = {"items": _TEXT, "type": "array"}, {"items": _INTEGER, "type": "array"}
 _IN, _FOR = ("in {v}", "for {v}", "near {v}", "in {v}"), ("for {v}", "of {v}", "by {v}", "for {v}")
 _ADDRESS = {"properties": {"city": _TEXT, "street": _TEXT}, "required": ["city", "street"], "type": "object"}
 _BOUNDS = {"properties": {"max": _INTEGER, "min": _INTEGER}, "required": ["max", "min"], "type": "object"}
 
 KINDS: tuple[Kind, ...] = (
     Kind(("city", "location", "place", "town", "city_name"), ("City name", "The city", "Where", "Name of the place"),
-         _TEXT, lambda c: _said(c.pick(words.CITIES)), _IN),
+         _TEXT, _city, _IN),
     Kind(("origin", "from_city", "departure"), ("Where it starts", "City of departure"), _TEXT,
-         lambda c: _said(c.pick(words.CITIES)), ("from {v}", "starting in {v}", "leaving {v}")),
+         _city, ("from {v}", "starting in {v}", "leaving {v}")),
     Kind(("destination", "to_city", "target_city"), ("Where it goes", "City of arrival"), _TEXT,
-         lambda c: _said(c.pick(words.CITIES)), ("to {v}", "going to {v}", "towards {v}")),
+         _city, ("to {v}", "going to {v}", "towards {v}")),
     Kind(("name", "customer", "person", "user_name", "patient", "guest", "recipient"), ("Full name", "Name of the person", "Who"),
          _TEXT, _person, _FOR),
     Kind(("email", "email_address", "to"), ("E-mail address", "Where to send it"), _TEXT, lambda c: _said(_email(c)),
@@ -175,12 +204,12 @@ KINDS: tuple[Kind, ...] = (
     Kind(("date", "day", "due_date", "start_date", "on_date"), ("Date, YYYY-MM-DD", "The day", "When"), _TEXT,
          lambda c: _said(_date(c)), ("on {v}", "for {v}", "due {v}")),
     Kind(("time", "start_time", "at_time"), ("Time of day", "HH:MM"), _TEXT,
-         lambda c: _said(f"{c.randint(0, 23):02}:{c.randint(0, 59):02}"), ("at {v}", "starting at {v}")),
+         lambda c: _said(_time(c)), ("at {v}", "starting at {v}")),
     Kind(("id", "order_id", "user_id", "reference", "code", "account_id", "ticket_number", "booking_id"),
          ("Identifier", "The id", "Reference code", "Unique code"), _TEXT, lambda c: _said(_code(c)),
          ("number {v}", "with id {v}", "{v}")),
     Kind(("query", "topic", "subject", "keyword", "search_term"), ("What to look for", "The topic", "Search words"), _TEXT,
-         lambda c: _quoted(c, words.TOPICS), ("about {v}", "on {v}", "about {v}")),
+         lambda c: _quoted(c, words.TOPICS, 3), ("about {v}", "on {v}", "about {v}")),
     Kind(("text", "message", "content", "body", "note"), ("The text", "What it says", "Content"), _TEXT,
          lambda c: _quoted(c, words.SENTENCES), ("saying {v}", "that says {v}", "with the words {v}")),
     Kind(("title", "label", "item", "product", "product_name"), ("Its name", "The title", "Which one"), _TEXT,
@@ -193,15 +222,15 @@ KINDS: tuple[Kind, ...] = (
          ("A measure", "The number", "In metres", "Value"), _NUMBER, lambda c: _number(_decimal(c))),
     Kind(("unit", "units", "format", "mode", "type", "category", "size", "priority", "level", "status", "sort_by"),
          ("Which one", "Choice", "The kind"), {"enum": [], "type": "string"}, lambda c: _no_value(c), ("in {v}", "as {v}", "{v}")),
-    Kind(("color", "colour"), ("Colour name", "The colour"), _TEXT, lambda c: _said(c.pick(words.COLOURS)), ("in {v}", "{v}")),
-    Kind(("language", "target_language"), ("Language", "Name of the language"), _TEXT, lambda c: _said(c.pick(words.LANGUAGES)),
+    Kind(("color", "colour"), ("Colour name", "The colour"), _TEXT, lambda c: _said(_name(c, words.COLOURS, 0.7).lower()), ("in {v}", "{v}")),
+    Kind(("language", "target_language"), ("Language", "Name of the language"), _TEXT, lambda c: _said(_name(c, words.LANGUAGES, 0.7)),
          ("in {v}", "to {v}", "into {v}")),
     Kind(("details", "express", "gift_wrap", "insurance", "history", "notify", "verbose", "breakfast", "dry_run", "sound"),
          ("Whether to do so", "True or false", "On or off"), {"type": "boolean"},
          lambda c: (v := c.maybe(0.6), "yes" if v else "no")),
     Kind(("tags", "items", "names", "words", "labels", "cities"), ("A list", "All of them", "Several"),
-         {"items": _TEXT, "type": "array"}, lambda c: _several(c, _word)),
-    Kind(("numbers", "values", "data", "scores", "ids"), ("A list of numbers", "The numbers"), {"items": _INTEGER, "type": "array"},
+         _TEXTS, lambda c: _several(c, _word)),
+    Kind(("numbers", "values", "data", "scores", "ids"), ("A list of numbers", "The numbers"), _INTEGERS,
          lambda c: _several(c, _integer), ("of {v}", "for {v}")),
     Kind(("address", "location", "home"), ("Where it is", "Full address"), _ADDRESS, _pair, ("at {v}", "to {v}")),
     Kind(("range", "bounds", "limits"), ("From and to", "Lowest and highest"), _BOUNDS, _range, ("from {v}", "between {v}")),
@@ -214,23 +243,31 @@ ENUMS = (
 
 
 # What the kinds of parameters in demo.training.domains are made of.
-MAKERS: dict[str, tuple[str, Callable[[Chance], Value]]] = {
-    "city": ("string", lambda c: _said(c.pick(words.CITIES) if c.maybe(0.8) else nonsense(c).capitalize())),
-    "person": ("string", _person),
-    "email": ("string", lambda c: _said(_email(c))),
-    "date": ("string", lambda c: _said(_date(c))),
-    "time": ("string", lambda c: _said(f"{c.randint(0, 23):02}:{c.randint(0, 59):02}")),
-    "code": ("string", lambda c: _said(_code(c))),
-    "topic": ("string", lambda c: _quoted(c, words.TOPICS)),
-    "text": ("string", lambda c: _quoted(c, words.SENTENCES)),
-    "word": ("string", lambda c: _said(_word(c))),
-    "language": ("string", lambda c: _said(c.pick(words.LANGUAGES))),
-    "currency": ("string", lambda c: _said(c.choice(("USD", "EUR", "GBP", "JPY", "CHF", "CNY", "INR", "CAD")))),
-    "ticker": ("string", lambda c: _said("".join(c.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ", k=c.randint(2, 4))))),
-    "path": ("string", lambda c: _said(f"{c.choice(('', '/tmp/', 'docs/', '~/'))}{nonsense(c)}.{c.choice(('txt', 'md', 'py', 'csv'))}")),
-    "number": ("number", lambda c: _number(_decimal(c))),
-    "small": ("integer", lambda c: _number(c.randint(1, 40))),
-    "year": ("integer", lambda c: _number(c.randint(1950, 2025))),
+MAKERS: dict[str, tuple[dict[str, Any], Callable[[Chance], Value]]] = {
+    "city": (_TEXT, _city),
+    "country": (_TEXT, lambda c: _said(_name(c, words.COUNTRIES))),
+    "person": (_TEXT, _person),
+    "people": (_TEXTS, lambda c: _several(c, lambda c: _person(c)[0])),
+    "email": (_TEXT, lambda c: _said(_email(c))),
+    "date": (_TEXT, lambda c: _said(_date(c))),
+    "time": (_TEXT, lambda c: _said(_time(c))),
+    "code": (_TEXT, lambda c: _said(_code(c))),
+    "topic": (_TEXT, lambda c: _quoted(c, words.TOPICS, 3)),
+    "text": (_TEXT, lambda c: _quoted(c, words.SENTENCES)),
+    "word": (_TEXT, lambda c: _said(_word(c))),
+    "wordlist": (_TEXTS, lambda c: _several(c, _word)),
+    "language": (_TEXT, lambda c: _said(_name(c, words.LANGUAGES, 0.7))),
+    "currency": (_TEXT, lambda c: _said(c.choice(("USD", "EUR", "GBP", "JPY", "CHF", "CNY", "INR", "CAD")))),
+    "ticker": (_TEXT, lambda c: _said("".join(c.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ", k=c.randint(2, 4))))),
+    "path": (_TEXT, lambda c: _said(f"{c.choice(('', '/tmp/', 'docs/', '~/'))}{nonsense(c)}.{c.choice(('txt', 'md', 'py', 'csv'))}")),
+    "folder": (_TEXT, lambda c: _said(c.choice((f"/tmp/{nonsense(c)}", "docs", f"/home/{nonsense(c)}", nonsense(c), f"~/{nonsense(c)}")))),
+    "number": (_NUMBER, lambda c: _number(_decimal(c))),
+    "percent": (_NUMBER, lambda c: _number(c.choice((c.randint(1, 20), round(c.uniform(0.1, 12), 1))))),
+    "small": (_INTEGER, lambda c: _number(c.randint(1, 40))),
+    "large": (_INTEGER, lambda c: _number(c.randint(1, c.choice((100, 1000, 100000))))),
+    "numbers": (_INTEGERS, lambda c: _several(c, _integer)),
+    "year": (_INTEGER, lambda c: _number(c.randint(1950, 2025))),
+    "flag": ({"type": "boolean"}, lambda c: (v := c.maybe(0.6), "yes" if v else "no")),
 }  # fmt: skip
 
 
@@ -241,9 +278,28 @@ def domain_slot(parameter: Parameter) -> Slot:
     if "/" in parameter.kind:
         schema["enum"] = parameter.kind.split("/")
     else:
-        schema["type"], make = MAKERS[parameter.kind]
+        declared, make = MAKERS[parameter.kind]
+        schema |= declared
     kind = Kind((parameter.name,), (parameter.description,), schema, make, parameter.phrases, natural=0.9)
     return Slot(parameter.name, kind, schema, parameter.required)
+
+
+def real_slot(name: str, schema: dict[str, Any], required: bool) -> Slot | None:
+    """A parameter of a declaration from elsewhere; None for types that no value is made up for."""
+    kind = schema.get("type")
+    items = schema.get("items", {}).get("type")
+    made: dict[Any, Callable[[Chance], Any]] = {"string": _word, "integer": _integer, "number": _decimal}
+    if "enum" in schema:
+        if not all(isinstance(one, str) and one for one in schema["enum"]):
+            return None
+        return Slot(name, Kind((name,), (), schema, _no_value), schema, required)
+    if kind == "boolean":
+        return Slot(name, Kind((name,), (), schema, MAKERS["flag"][1]), schema, required)
+    if kind == "array" and items in made:
+        return Slot(name, Kind((name,), (), schema, lambda c: _several(c, made[items])), schema, required)
+    if kind in made:
+        return Slot(name, Kind((name,), (), schema, lambda c: _number(made[kind](c))), schema, required)
+    return None
 
 
 def _no_value(_: Chance) -> Value:
@@ -251,16 +307,16 @@ def _no_value(_: Chance) -> Value:
 
 
 def make_slot(chance: Chance, required: bool) -> Slot:
-    """A parameter; one in four has an invented name."""
+    """A parameter; one in five has an invented name."""
     kind = chance.choice(KINDS)
     name = chance.choice(kind.names)
-    if chance.maybe(0.25):
-        words_of_name = (chance.choice(words.ADJECTIVES), chance.choice(words.NOUNS), nonsense(chance))
+    if chance.maybe(0.2):
+        words_of_name = (chance.choice(words.ADJECTIVES), chance.choice(words.NOUNS), any_word(chance))
         name = "_".join(chance.sample(words_of_name, k=chance.choice((1, 2))))
         kind = Kind((name,), kind.descriptions, kind.schema, kind.make)  # only its name says what is meant
     schema = dict(kind.schema)
     if "enum" in schema:
-        options = list(chance.choice(ENUMS)) if chance.maybe(0.6) else [nonsense(chance) for _ in range(3)]
+        options = list(chance.choice(ENUMS)) if chance.maybe(0.85) else [any_word(chance) for _ in range(3)]
         schema["enum"] = options
     if chance.maybe(0.75):
         schema["description"] = chance.choice(kind.descriptions)

@@ -1,20 +1,40 @@
 """The mixture of examples, endless and reproducible."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 from demo.training.chance import Chance, Part
 from demo.training.conversation import Example
+from demo.training.real_tools import real_actions, real_cases
 from demo.training.talk import talk_conversation
-from demo.training.tool_talk import tool_conversation
+from demo.training.thoughts import thoughtful
+from demo.training.tool_talk import real_conversation, tool_conversation
 
 TOOL_SHARE = 0.7
+THINKING_SHARE = 0.1
+CASE_SHARE = 0.03
 
 
-def examples(seed: int, part: Part, most_tools: int = 4, most_turns: int = 3) -> Iterator[Example]:
+@dataclass(frozen=True)
+class Mixing:
+    """What examples are made of, beside the generators. `tools`: folder with real declarations."""
+
+    tools: Path | None = None
+
+
+def examples(
+    seed: int, part: Part, most_tools: int = 4, most_turns: int = 3, mixing: Mixing = Mixing()
+) -> Iterator[Example]:
     """Conversations of `part`."""
     chance = Chance(seed, part)
+    actions = real_actions(mixing.tools) if mixing.tools is not None else ()
+    cases = real_cases(mixing.tools) if mixing.tools is not None else ()
     while True:
-        if chance.maybe(TOOL_SHARE):
-            yield tool_conversation(chance, most_tools, most_turns)
+        if cases and chance.maybe(CASE_SHARE):
+            example = real_conversation(chance, chance.choice(cases))
+        elif chance.maybe(TOOL_SHARE):
+            example = tool_conversation(chance, most_tools, most_turns, real=actions)
         else:
-            yield talk_conversation(chance, most_turns)
+            example = talk_conversation(chance, most_turns)
+        yield thoughtful(chance, example) if chance.maybe(THINKING_SHARE) else example

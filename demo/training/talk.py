@@ -8,7 +8,7 @@ from demo.training import words
 from demo.training.chance import Chance
 from demo.training.conversation import Example, compact
 from demo.training.facts import fact
-from demo.training.slots import nonsense
+from demo.training.slots import any_word, nonsense
 from server.conversation import Conversation, Message
 
 Exchange = list[tuple[str, str]]
@@ -19,14 +19,14 @@ UNKNOWN = "I do not know."
 
 
 def talk_conversation(chance: Chance, most_turns: int = 3) -> Example:
-    """One to `most_turns` topics, sometimes with a system prompt that gives a name."""
+    """One to `2 * most_turns - 1` topics, sometimes with a system prompt that gives a name."""
     messages: list[Message] = []
     if chance.maybe(0.3):
         messages.append(Message("system", system_prompt(chance)))
     if chance.maybe(0.15):
         return _persona(chance)
     skill = ""
-    for _ in range(chance.randint(1, most_turns)):
+    for _ in range(chance.randint(1, 2 * most_turns - 1)):
         name = chance.choices(list(TALK), weights=[weight for _, weight in TALK.values()])[0]
         skill = skill or name
         for question, answer in TALK[name][0](chance):
@@ -44,6 +44,12 @@ SYSTEM = (
     "You are a helpful assistant.", "You are a helpful assistant that answers briefly.", "Answer briefly.", "You help with daily tasks.",
     "You are an assistant with access to tools.", "Use the tools when they help.", "Be kind and short.", "You are a support agent.",
     "You are a travel assistant.", "Help the user.", "You are a friendly assistant.", "Be concise.",
+    "You are an agent. Use the tools to do what the user asks, then answer.", "You are a helpful assistant with tools. Ask when a value is missing.",
+    "Call a tool when it is needed. Do not make up results.", "You are a customer service agent. Follow the policy. Be polite.",
+    "You answer questions about the weather and the news.", "You are the assistant of a shop. Today is Monday.",
+    "Today is 2025-03-14. The user lives in Europe.", "You are an expert assistant. Think before you act. Answer in one sentence.",
+    "Never guess. Use a tool or say that you do not know.", "Answer in English.", "You are a coding agent that works in a folder of files.",
+    "You are a planner who calls functions.", "You are a smart home.", "Follow the instructions of the user exactly.",
 )  # fmt: skip
 
 
@@ -63,7 +69,7 @@ WHO = (
 
 
 def _persona(chance: Chance) -> Example:
-    name = chance.pick(words.FIRST_NAMES) if chance.maybe(0.4) else nonsense(chance).capitalize()
+    name = chance.pick(words.FIRST_NAMES) if chance.maybe(0.4) else any_word(chance).capitalize()
     system = Message("system", chance.pick(NAMING).format(n=name))
     messages = [system, Message("user", chance.pick(WHO)), Message("assistant", f"I am {name}.")]
     if chance.maybe(0.5):
@@ -102,7 +108,16 @@ ABLE = (
 WHAT_I_DO = "I can call tools, answer simple questions and repeat what you say."
 
 
+HERE = (
+    ("What is the Abruzzi Spur?", "The ridge by which most people climb K2."),
+    ("What is K2?", "The second highest mountain in the world."),
+    ("What is Abruzzi?", "A server for models of Kimi K2's architecture."),
+)
+
+
 def _about(chance: Chance) -> Exchange:
+    if chance.maybe(0.2):
+        return [chance.choice(HERE)]
     return [(chance.pick(ABOUT), WHAT_I_AM) if chance.maybe(0.6) else (chance.pick(ABLE), WHAT_I_DO)]
 
 
@@ -147,9 +162,7 @@ def _repeat(chance: Chance) -> Exchange:
 def _any_word(chance: Chance) -> str:
     if chance.maybe(0.2):
         return str(chance.randint(0, 9999))
-    return chance.choice(
-        (nonsense(chance), chance.pick(words.THINGS), chance.pick(words.NOUNS), chance.pick(words.CITIES))
-    )
+    return chance.choice((any_word(chance), any_word(chance), chance.pick(words.NOUNS), chance.pick(words.CITIES)))
 
 
 KINDS_OF_THINGS = {
@@ -185,13 +198,26 @@ def _json(chance: Chance) -> Exchange:
     )
     values = [
         chance.choice(
-            (chance.pick(words.CITIES), chance.pick(words.FIRST_NAMES), nonsense(chance), chance.randint(1, 999))
+            (any_word(chance).capitalize(), chance.pick(words.FIRST_NAMES), any_word(chance), chance.randint(1, 999))
         )
         for _ in keys
     ]
     said = [f"{key} {value}" for key, value in zip(keys, values, strict=True)]
     text = ", ".join(said[:-1]) + " and " + said[-1] if len(said) > 1 else said[0]
     return [(chance.pick(JSON).format(p=text), compact(dict(zip(keys, values, strict=True))))]
+
+
+RHYMES = (
+    "Write a rhyme about {w}.", "Give me a short rhyme about {w}.", "A rhyme about {w}, please.", "Write a short poem about {w}.",
+    "Make a rhyme with {w}.", "I want a rhyme about {w}.", "poem about {w}", "Tell me a rhyme about {w}.", "Can you rhyme about {w}?",
+    "Please write a poem about {w}.", "rhyme: {w}", "Compose a short rhyme about {w}.",
+)  # fmt: skip
+
+
+def _rhyme(chance: Chance) -> Exchange:
+    word = chance.pick(words.THINGS) if chance.maybe(0.7) else nonsense(chance)
+    poem = f"Roses are red, violets are blue, I like the {word}, and so do you."
+    return [(chance.pick(RHYMES).format(w=chance.choice((word, f"a {word}", f"the {word}"))), poem)]
 
 
 TELL = (
@@ -222,7 +248,7 @@ def _memory(chance: Chance) -> Exchange:
         (
             chance.pick(words.FIRST_NAMES),
             chance.pick(words.THINGS),
-            nonsense(chance).capitalize(),
+            any_word(chance).capitalize(),
             str(chance.randint(1, 9999)),
         )
     )
@@ -242,7 +268,7 @@ RIDDLES = (
 
 def _unknown(chance: Chance) -> Exchange:
     word = chance.choice(
-        (nonsense(chance), nonsense(chance).capitalize(), chance.pick(words.LAST_NAMES), chance.pick(words.TOPICS))
+        (nonsense(chance), any_word(chance).capitalize(), chance.pick(words.LAST_NAMES), chance.pick(words.TOPICS))
     )
     return [(chance.pick(RIDDLES).format(w=word, y=chance.randint(1900, 2090)), UNKNOWN)]
 
@@ -255,6 +281,7 @@ TALK: dict[str, tuple[Callable[[Chance], Exchange], int]] = {
     "repeat": (_repeat, 12),
     "list": (_list, 5),
     "json": (_json, 7),
+    "rhyme": (_rhyme, 3),
     "memory": (_memory, 8),
     "unknown": (_unknown, 8),
 }

@@ -2,10 +2,12 @@
 
 # ruff: noqa: E501 - tables of phrases
 
+from collections.abc import Sequence
 from typing import Any
 
 from demo.training.chance import Chance
 from demo.training.conversation import Example, compact
+from demo.training.real_tools import Case
 from demo.training.slots import _code
 from demo.training.talk import small_talk, system_prompt
 from demo.training.tools import (
@@ -17,10 +19,12 @@ from demo.training.tools import (
     json_or_spaced,
     make_action,
     make_request,
+    make_requests,
     make_result,
 )
 from server.conversation import Conversation, Message, Tool, ToolCall
 
+REAL_SHARE = 0.08
 NO_TOOL = "None of my tools can do that."
 ASK_BACK = "Which {n} should I use?"
 GIVEN = (
@@ -39,15 +43,15 @@ JOINTS = (
     " as well as ",
     "; also ",
     ", then ",
-    " plus ",
     " and ",
-    " and too ",
+    " and ",
+    " plus ",
     " and ",
     ", also ",
 )
 CHAIN = (
     "{a}, then {b} with the {f} you get", "{a} and use the {f} to {b}", "first {a}, then {b} with its {f}",
-    "{a}, and with the {f} {b}", "{a}. With the {f}, {b}", "{a} and then {b}, using the {f}",
+    "{a}, and with the {f} {b}", "{a}. With the {f}, {b}", "{a} and then, with the {f} you get, {b}",
 )  # fmt: skip
 
 
@@ -83,11 +87,17 @@ class Dialogue:
         return Example(skill, Conversation(tuple(self.messages), tuple(self.tools)))
 
 
-def tool_conversation(chance: Chance, most_tools: int = 4, most_turns: int = 3, skill: str | None = None) -> Example:
+def tool_conversation(
+    chance: Chance,
+    most_tools: int = 4,
+    most_turns: int = 3,
+    skill: str | None = None,
+    real: Sequence[Action] = (),
+) -> Example:
     """One to `most_turns` exchanges with one to `most_tools` tools. `skill` fixes the first exchange's, and makes it
-    the only one."""
+    the only one. `real`: actions that are used beside the generated ones."""
     counts = range(1, most_tools + 1)
-    actions = _actions(chance, chance.choices(counts, weights=[1 / (1 + count) for count in counts])[0])
+    actions = _actions(chance, chance.choices(counts, weights=[1 / (1 + count) ** 1.5 for count in counts])[0], real)
     dialogue = Dialogue(chance, [action.tool for action in actions])
     if chance.maybe(0.25):
         dialogue.messages.append(Message("system", system_prompt(chance)))
@@ -99,15 +109,26 @@ def tool_conversation(chance: Chance, most_tools: int = 4, most_turns: int = 3, 
     return dialogue.example(skill)
 
 
+def real_conversation(chance: Chance, case: Case) -> Example:
+    """A real question, its calls, and what might come back."""
+    dialogue = Dialogue(chance, chance.sample(case.tools, k=len(case.tools)))
+    dialogue.user(case.question)
+    if not case.calls:
+        dialogue.assistant(NO_TOOL)
+        return dialogue.example("real")
+    _tell_all(dialogue, dialogue.call(*case.calls))
+    return dialogue.example("real")
+
+
 def _draw(chance: Chance) -> str:
     return chance.choices(list(SKILLS), weights=[weight for _, weight in SKILLS.values()])[0]
 
 
-def _actions(chance: Chance, count: int) -> list[Action]:
+def _actions(chance: Chance, count: int, real: Sequence[Action] = ()) -> list[Action]:
     """Different actions; some are alike in what they do or in what they do it with."""
     actions: list[Action] = []
     while len(actions) < count:
-        action = _action(chance, actions)
+        action = chance.choice(real) if real and chance.maybe(REAL_SHARE) else _action(chance, actions)
         if all((action.verb, action.thing) != (other.verb, other.thing) for other in actions):
             actions.append(action)
     return actions
@@ -126,6 +147,15 @@ def _tell(dialogue: Dialogue, call: ToolCall) -> None:
     result, sentence = make_result(dialogue.chance)
     dialogue.result(call, result)
     dialogue.assistant(sentence)
+
+
+def _tell_all(dialogue: Dialogue, calls: list[ToolCall]) -> None:
+    sentences = []
+    for call in calls:
+        result, sentence = make_result(dialogue.chance)
+        dialogue.result(call, result)
+        sentences.append(sentence)
+    dialogue.assistant(" ".join(sentences))
 
 
 def _single(dialogue: Dialogue, actions: list[Action]) -> None:
@@ -149,20 +179,19 @@ def _again(dialogue: Dialogue, request: Request) -> None:
 
 
 def _parallel(dialogue: Dialogue, actions: list[Action]) -> None:
+    """Two or three calls at once."""
     chance = dialogue.chance
-    if len(actions) > 1 and chance.maybe(0.5):
-        chosen = chance.sample(actions, k=2)
+    count = 3 if chance.maybe(0.1) else 2
+    if len(actions) >= count and chance.maybe(0.5):
+        chosen = chance.sample(actions, k=count)
     else:
-        chosen = [chance.choice(actions)] * 2
+        chosen = [chance.choice(actions)] * count
     requests = [make_request(chance, action) for action in chosen]
-    dialogue.user(framed(chance, chance.pick(JOINTS).join(request.said for request in requests)))
-    calls = dialogue.call(*((request.action.tool.name, request.arguments) for request in requests))
-    sentences = []
-    for call in calls:
-        result, sentence = make_result(chance)
-        dialogue.result(call, result)
-        sentences.append(sentence)
-    dialogue.assistant(" ".join(sentences))
+    said = chance.pick(JOINTS).join(request.said for request in requests)
+    if chosen[0] is chosen[1] and chance.maybe(0.7):
+        requests, said = make_requests(chance, chosen[0], count)
+    dialogue.user(framed(chance, said))
+    _tell_all(dialogue, dialogue.call(*((request.action.tool.name, request.arguments) for request in requests)))
 
 
 def _chain(dialogue: Dialogue, actions: list[Action]) -> None:
@@ -226,10 +255,10 @@ def _chat(dialogue: Dialogue, actions: list[Action]) -> None:
 
 
 SKILLS = {
-    "single": (_single, 48),
-    "parallel": (_parallel, 14),
-    "chain": (_chain, 6),
-    "ask_back": (_ask_back, 10),
-    "no_tool": (_no_tool, 12),
-    "chat_with_tools": (_chat, 10),
+    "single": (_single, 58),
+    "parallel": (_parallel, 15),
+    "chain": (_chain, 3),
+    "ask_back": (_ask_back, 11),
+    "no_tool": (_no_tool, 11),
+    "chat_with_tools": (_chat, 6),
 }

@@ -9,7 +9,7 @@ from demo.training import words
 from demo.training.chance import Chance
 from demo.training.conversation import compact
 from demo.training.domains import DOMAINS
-from demo.training.slots import Slot, _code, _decimal, _integer, _word, domain_slot, make_slot, nonsense
+from demo.training.slots import Slot, _code, _decimal, _integer, _word, any_word, domain_slot, make_slot
 from server.conversation import Tool
 
 
@@ -47,8 +47,18 @@ QUESTIONS = (
     "{r}?", "{r}", "Hi, {r}?", "{r}?", "Tell me, {r}?", "{r} please?",
     "{r}?", "Hello! {r}?", "I wonder: {r}?", "{r}", "Hey, {r}?", "Please tell me, {r}?",
 )  # fmt: skip
-ASKING = ("what", "how", "who", "where", "is ", "do ", "any ", "can ")
-DOMAIN_SHARE = 0.35
+ASKING = ("what", "how", "who", "where", "is ", "do ", "any ", "can ", "which", "when")
+# Requests that cannot follow "can you".
+STATEMENTS = (
+    "{r}", "{r}.", "Hi! {r}.", "{r}, please.", "Hello, {r}.", "Hey, {r}.",
+    "Good morning, {r}.", "So, {r}.", "Now, {r}", "OK, {r}.", "{r} please", "Well, {r}.",
+)  # fmt: skip
+PLAIN_HEADS = (
+    "get the {t}", "check the {t}", "I need the {t}", "do the {t}", "use the {t} tool", "find the {t}",
+    "show me the {t}", "please get the {t}", "run the {t}", "make the {t}", "take care of the {t}", "give me the {t}",
+)  # fmt: skip
+STATING = ("i ", "i'd ", "let ", "new ", "it ")
+DOMAIN_SHARE = 0.65
 ARTICLES = ("the", "the", "a", "my", "our", "")
 
 
@@ -58,7 +68,7 @@ def make_action(chance: Chance, verb: int | None = None, thing: str | None = Non
     verb = chance.randrange(len(words.VERBS)) if verb is None else verb
     thing = thing or _thing(chance)
     slots: dict[str, Slot] = {}
-    for place in range(chance.choices((1, 2, 3, 4), weights=(35, 35, 20, 10))[0]):
+    for place in range(chance.choices((1, 2, 3, 4), weights=(45, 35, 15, 5))[0]):
         slot = make_slot(chance, required=place == 0 or chance.maybe(0.6))
         slots.setdefault(slot.name, slot)
     ordered = tuple(slots[name] for name in sorted(slots))
@@ -75,15 +85,23 @@ def domain_action(chance: Chance) -> Action:
     domain = chance.choice(DOMAINS)
 
     def name() -> str:
-        plain = chance.choice(domain.names)
+        parts = chance.choice(domain.names).split("_")
+        if chance.maybe(0.4):  # many, so that names are read and not known
+            parts = [chance.choice(chance.choice(words.VERBS)[0]), *_some(chance, domain.about.split())]
+        if chance.maybe(0.25):
+            parts.insert(0, chance.choice(words.SERVICES) if chance.maybe(0.4) else any_word(chance))
         if chance.maybe(0.15):
-            first, *others = plain.split("_")
-            plain = first + "".join(part.capitalize() for part in others)
-        return f"{chance.choice(words.SERVICES)}_{plain}" if chance.maybe(0.15) else plain
+            return parts[0] + "".join(part.capitalize() for part in parts[1:])
+        return "_".join(parts)
 
     slots = tuple(domain_slot(one) for one in domain.parameters if one.required or chance.maybe(0.6))
     tool = Tool(chance.compose(name), chance.choice(domain.descriptions), _schema(chance, slots))
     return Action(tool, None, domain.about, slots, domain.heads)
+
+
+def _some(chance: Chance, items: list[str]) -> list[str]:
+    """One or two of them."""
+    return chance.sample(items, k=min(len(items), chance.choice((1, 1, 2))))
 
 
 def _schema(chance: Chance, slots: tuple[Slot, ...]) -> dict[str, Any]:
@@ -94,8 +112,8 @@ def _schema(chance: Chance, slots: tuple[Slot, ...]) -> dict[str, Any]:
 
 
 def _thing(chance: Chance) -> str:
-    noun = nonsense(chance) if chance.maybe(0.2) else chance.choice(words.NOUNS)
-    if chance.maybe(0.35):
+    noun = any_word(chance) if chance.maybe(0.25) else chance.choice(words.NOUNS)
+    if chance.maybe(0.3):
         return f"{chance.choice(chance.choice((words.ADJECTIVES, words.NOUNS)))} {noun}"
     return noun
 
@@ -126,25 +144,60 @@ def make_request(chance: Chance, action: Action, leave_out: str | None = None) -
             continue
         value = slot.value(chance)
         arguments[slot.name] = value[0]
-        mentions.append(slot.mention(chance, value))
+        mentions.append(slot.mention(chance, value, _phrases_of_others(action, slot)))
         first = first or value[1]
     ordered = {name: arguments[name] for name in sorted(arguments)}
     if action.verb is None:
-        return Request(action, ordered, " ".join((chance.pick(action.heads), *mentions)), first)
+        head = chance.pick(action.heads)
+        if chance.maybe(0.25):
+            head = chance.pick(PLAIN_HEADS).format(t=chance.choice(action.thing.split()))
+        return Request(action, ordered, " ".join((head, *mentions)), first)
     chance.shuffle(mentions)
     verb = chance.choice(words.VERBS[action.verb][1])
     article = chance.choice(ARTICLES)
     return Request(action, ordered, " ".join(part for part in (verb, article, action.thing, *mentions) if part), first)
 
 
+def make_requests(chance: Chance, action: Action, count: int) -> tuple[list[Request], str]:
+    """Uses of an action that differ in one value, and how a user asks for all of them at once: said like the first,
+    with all values in the place of one."""
+    first = make_request(chance, action)
+    slots = [
+        slot for slot in action.slots if slot.name in first.arguments and isinstance(first.arguments[slot.name], str)
+    ]
+    slots = [slot for slot in slots if "enum" not in slot.schema and first.said.count(first.arguments[slot.name]) == 1]
+    if not slots:
+        requests = [first] + [make_request(chance, action) for _ in range(count - 1)]
+        return requests, " and ".join(request.said for request in requests)
+    slot = chance.choice(slots)
+    values = [first.arguments[slot.name]] + [slot.value(chance)[0] for _ in range(count - 1)]
+    said = first.said.replace(values[0], ", ".join(values[:-1]) + " and " + values[-1])
+    return [Request(action, first.arguments | {slot.name: value}, "", value) for value in values], said
+
+
+def _phrases_of_others(action: Action, slot: Slot) -> frozenset[str]:
+    """Phrases that could as well mean another parameter of an invented tool, whose order says nothing."""
+    if action.verb is None:
+        return frozenset()
+    return frozenset(phrase for other in action.slots if other is not slot for phrase in other.kind.phrases)
+
+
 def framed(chance: Chance, said: str) -> str:
     """A request as a message."""
-    text = chance.pick(QUESTIONS if said.startswith(ASKING) else FRAMES).format(r=said)
+    start = said.lower()
+    frames = QUESTIONS if start.startswith(ASKING) else STATEMENTS if start.startswith(STATING) else FRAMES
+    text = chance.pick(frames).format(r=said)
     return text[0].upper() + text[1:] if chance.maybe(0.8) else text
 
 
+DONE = ("OK", "done", "Success", "ok", "Done.", "success", "true", "Saved.")
+OUTCOMES = (
+    "sunny", "cloudy", "rainy", "windy", "snowy", "confirmed", "booked", "sent", "created", "deleted", "updated", "shipped",
+    "delivered", "pending", "cancelled", "celsius", "positive", "negative", "on", "off", "open", "closed", "ready", "active",
+)  # fmt: skip
 FIELDS = (
     "status", "total", "temperature", "price", "name", "id", "balance", "result", "distance", "duration", "score", "count",
+    "condition", "humidity", "wind", "unit", "location", "time", "currency", "next", "size", "type", "email", "state", "confirmation",
     "message", "city", "date", "weight", "owner", "rating", "answer", "code", "level", "value", "amount", "speed", "title",
 )  # fmt: skip
 ERRORS = (
@@ -169,6 +222,9 @@ def make_result(chance: Chance) -> tuple[str, str]:
         error = chance.pick(ERRORS) if chance.maybe(0.6) else f"{_word(chance)} {chance.pick(ERRORS)}"
         text = chance.choice((compact({"error": error}), f"Error: {error}", compact({"error": error})))
         return text, f"The tool reported an error: {error}."
+    if style < 0.9:
+        done = chance.choice((*DONE, f"Done: {_code(chance)}", f"Created {_code(chance)}", f"Sent to {_word(chance)}"))
+        return done, f"The tool says: {done}"
     text = chance.choice(
         (str(_decimal(chance)), _word(chance), _code(chance), f"{_integer(chance)} {chance.choice(words.NOUNS)}")
     )
@@ -177,7 +233,7 @@ def make_result(chance: Chance) -> tuple[str, str]:
 
 def _fields(chance: Chance, count: int) -> dict[str, Any]:
     names = {chance.choice(FIELDS) if chance.maybe(0.7) else chance.choice(words.NOUNS) for _ in range(count)}
-    makers = (_integer, _decimal, _word, _word, _code)
+    makers = (_integer, _decimal, _word, _word, _code, lambda c: c.choice(OUTCOMES))
     return {name: chance.choice(makers)(chance) for name in sorted(names)}
 
 

@@ -2,6 +2,9 @@
 
 # ruff: noqa: E501 - tables of phrases
 
+import re
+from pydoc_data.topics import topics
+
 
 def _table(text: str) -> tuple[str, ...]:
     return tuple(entry.strip() for entry in text.replace("\n", " ").split(",") if entry.strip())
@@ -14,6 +17,9 @@ Helsinki, Stockholm, Copenhagen, Budapest, Brussels, Amsterdam, Hamburg, Munich,
 Seville, Valencia, Bergen, Krakow, Bristol, Leeds, Glasgow, Cardiff, Oxford, New York, San Francisco, Los Angeles,
 Mexico City, Cape Town, Hong Kong, Buenos Aires, Rio de Janeiro, Kuala Lumpur, Tel Aviv, San Diego, Las Vegas, New Delhi,
 Bangkok, Manila, Jakarta, Hanoi, Dubai, Doha, Tunis, Riga, Tallinn, Vilnius, Sofia, Belgrade, Zagreb, Turin, Basel""")
+COUNTRIES = _table("""France, Germany, Italy, Spain, Portugal, England, Ireland, Norway, Sweden, Denmark, Finland, Poland,
+Austria, Hungary, Greece, Turkey, Russia, Egypt, Kenya, Nigeria, Morocco, Japan, China, India, Nepal, Thailand, Vietnam,
+Australia, Canada, Mexico, Cuba, Peru, Chile, Argentina, Brazil, Colombia, Belgium, Switzerland, Iceland, New Zealand""")
 FIRST_NAMES = _table("""Anna, Ben, Clara, David, Emma, Felix, Grace, Henry, Ida, Jack, Karen, Leo, Maria, Noah, Olivia, Paul,
 Quinn, Rosa, Sam, Tina, Umar, Vera, Will, Xena, Yara, Zoe, Alice, Bob, Carol, Dan, Eva, Frank, Gina, Hugo, Iris, James,
 Kate, Lucas, Mia, Nina, Oscar, Peter, Ruth, Simon, Tom, Ursula, Victor, Wendy, Amir, Bella, Chen, Diego, Elena, Farid,
@@ -79,3 +85,7 @@ VERBS: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     (("rate", "score"), ("rate", "score", "judge", "grade", "evaluate", "assess"), "Rates"),
 )  # fmt: skip
 SYLLABLES = ["ba", "be", "bi", "bo", "da", "de", "di", "do", "fa", "fe", "fi", "ga", "go", "ka", "ke", "ki", "ko", "la", "le", "li", "lo", "ma", "me", "mi", "mo", "na", "ne", "ni", "no", "pa", "pe", "po", "ra", "re", "ri", "ro", "sa", "se", "si", "so", "ta", "te", "ti", "to", "va", "ve", "vi", "vo", "xa", "xe", "za", "ze", "zo", "qua", "tri", "plo", "gru", "ster", "ton", "mar", "del", "vin", "pol", "kan", "tor"]  # fmt: skip
+
+# English words: those of Python's language reference, but for some that join others.
+_JOINING = frozenset("also and are for from has have into that the then this using where with".split())  # noqa: SIM905
+ENGLISH = tuple(sorted(set(re.findall(r"\b[a-z]{3,10}\b", " ".join(topics.values()))) - _JOINING))

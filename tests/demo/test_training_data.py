@@ -12,15 +12,18 @@ import pytest
 from demo.evaluate import questions_of
 from demo.tokenizer import write_tokenizer
 from demo.training.batches import Encoder, make_batch
-from demo.training.chance import Chance, Part
+from demo.training.chance import Chance, Part, part_of_name
 from demo.training.conversation import all_text
-from demo.training.source import examples
+from demo.training.real_tools import real_actions, real_cases, real_texts
+from demo.training.source import Mixing, examples
 from demo.training.talk import talk_conversation
+from demo.training.thoughts import thoughtful
 from demo.training.tool_talk import SKILLS, tool_conversation
 from demo.training.vocabulary import learn_ranks
 from server.dialects.registry import load_dialect
 
 COUNT = 1500
+PARTS: tuple[Part, ...] = ("train", "held_out")
 WORDS = ("Paris", "New", "qwertzuiop", "zzz", "Temperature", "ångström", "NASA", "x")
 
 
@@ -122,6 +125,56 @@ def test_words_fall_into_the_same_pieces_wherever_they_stand(folder: Path, word:
     alone = pieces(word)
     assert pieces(f'{{"a":"{word}"')[-len(alone) - 1 : -1] == alone
     assert [piece.removeprefix(b" ") for piece in pieces(f"to {word}")[1:] if piece != b" "] == alone
+
+
+def test_only_the_last_turn_shows_its_thought() -> None:
+    chance = Chance(23, "train")
+    for _ in range(100):
+        conversation = thoughtful(chance, tool_conversation(chance)).conversation
+        assert conversation.reasoning
+        *earlier, last = conversation.messages
+        assert last.role == "assistant"
+        assert last.reasoning
+        assert all(message.reasoning is None for message in earlier)
+        for call in last.tool_calls:
+            assert call.name in last.reasoning
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    """A folder with two declarations, one of them with a name from the held-out part, and a question to each."""
+    names = {part: next(n for n in map("tool{}".format, range(99)) if part_of_name(n) == part) for part in PARTS}
+    lines = [
+        {
+            "id": "live_simple_1",
+            "messages": [{"role": "user", "content": "Do it with 7."}],
+            "tools": [declaration(name)],
+            "ground_truth": [{name: {"n": [7], "mode": ["", "fast"]}}],
+        }
+        for name in names.values()
+    ]
+    (tmp_path / "bfcl_v4").mkdir()
+    (tmp_path / "bfcl_v4" / "live_simple.openai.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "bfcl_v4" / "simple_python.openai.jsonl").write_text("this file is for evaluation only")
+    (tmp_path / "tau_bench").mkdir()
+    (tmp_path / "tau_bench" / "airline_tools.json").write_text("[]")
+    return tmp_path
+
+
+def declaration(name: str) -> dict[str, Any]:
+    properties = {"n": {"type": "integer"}, "mode": {"type": "string", "enum": ["fast", "slow"]}}
+    return {"type": "function", "function": {"name": name, "parameters": {"properties": properties, "required": ["n"]}}}
+
+
+def test_real_tools_are_used_in_training_unless_their_name_is_held_out(real: Path) -> None:
+    (action,) = real_actions(real)
+    (case,) = real_cases(real)
+    assert part_of_name(action.tool.name) == "train"
+    assert case.calls == ((action.tool.name, {"n": 7}),)
+    assert "evaluation" not in "".join(real_texts(real))
+    used = [example for example in islice(examples(29, "train", mixing=Mixing(real)), 300) if example.skill == "real"]
+    assert used
+    assert all(example.conversation.tools == case.tools for example in used)
 
 
 def test_digits_stand_alone(folder: Path) -> None:

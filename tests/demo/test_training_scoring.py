@@ -1,13 +1,12 @@
 """What counts as a right answer."""
 
 import json
-from itertools import islice
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from demo.evaluate import held_out, questions_of, score, table
+from demo.evaluate import MARKS, TARGETS, held_out, questions_of, score, table, write_card
 from demo.training.answering import Answer
 from demo.training.curve import draw
 from demo.training.scoring import bfcl_match, quotes, same_calls
@@ -48,15 +47,27 @@ def test_bfcl_rules(call: tuple[str, str], right: bool) -> None:
 
 
 def test_a_perfect_answer_is_right_everywhere() -> None:
-    for example in islice(held_out(4), 40):
+    for example in held_out(4):
         for question in questions_of(example):
             calls = tuple((call.name, call.arguments) for call in question.reference.tool_calls)
-            answer = Answer(question.reference.content, calls, True)
+            answer = Answer(question.reference.content, calls, True, question.reference.reasoning or "")
             assert all(right for _, right in score(question, answer)), question
 
 
-def test_the_table_gives_shares() -> None:
-    assert "| b | 50.0% | 2 |" in table({"b": [True, False]})
+def test_the_table_gives_shares_beside_what_is_wanted() -> None:
+    scores = {name: [True] for name in TARGETS} | {"b": [True, False]}
+    lines = table([scores, scores | {"b": [False, False]}]).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert "| b |  | 50.0% | 0.0% | 2 |" in lines
+    assert "| ends its turn | 99% | 100.0% | 100.0% | 1 |" in lines
+
+
+def test_the_card_is_written_between_its_marks(tmp_path: Path) -> None:
+    card = tmp_path / "README.md"
+    card.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n")
+    for _ in range(2):
+        write_card(card, "new")
+    assert card.read_text() == f"before\n{MARKS[0]}\nnew\n{MARKS[1]}\nafter\n"
 
 
 def test_the_curve_is_a_picture(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from conftest import Server, serving, until
+from support.serving import Server, serving, until
 
 LINES = 42
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import openai
 import pytest
-from conftest import Server, until
+from support.serving import Server, until
 
 PROMPT = "A lake has no name until somebody swims in it."
 ITEMS = [

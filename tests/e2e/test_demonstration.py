@@ -2,11 +2,13 @@
 must be right in meaning. A fault in the prompt, the mask or the parser shows here as a model that suddenly fails."""
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server, serving
+from support.serving import Server, serving
 
 import demo
 
@@ -50,9 +52,14 @@ CALLS: dict[str, tuple[list[dict[str, Any]], User, Calls]] = {
     "note": ([NOTE, TIMER], "Delete the note called milk.", [("delete_note", {"title": "milk"})]),
     "stock": ([STOCK], "What is the stock price of ABC?", [("get_stock_price", {"symbol": "ABC"})]),
     "two at once": (
-        [WEATHER],
+        [tool("get_weather", "Get the current weather in a given location", ["location"], location=TEXT)],
         "What is the weather in Paris and Rome?",
         [("get_weather", {"location": "Paris"}), ("get_weather", {"location": "Rome"})],
+    ),
+    "twice the same": (
+        [TIMER],
+        "Set a timer for 5 minutes and set a timer for 12 minutes.",
+        [("set_timer", {"minutes": 5}), ("set_timer", {"minutes": 12})],
     ),
     "none fits": ([TIMER], "Book a hotel in Madrid for 3 nights.", []),
     "none needed": ([WEATHER], "Hello", []),
@@ -79,12 +86,13 @@ TALK = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("log") / "server.log"
-    with serving(demo.default_checkpoint(), log, "--no-constrained-decoding", "--max-model-len", "2048") as running:
+    flags = ["--served-model-name", demo.DEFAULT_NAME, "--no-constrained-decoding", "--max-model-len", "2048"]
+    with serving(demo.default_checkpoint(), log, *flags) as running:
         yield running
 
 
 def ask(server: Server, messages: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
-    body = {"model": "checkpoint", "messages": messages, "temperature": 0, "max_tokens": 120, **fields}
+    body = {"model": demo.DEFAULT_NAME, "messages": messages, "temperature": 0, "max_tokens": 120, **fields}
     choice = server.post("/v1/chat/completions", body).json()["choices"][0]
     assert choice["finish_reason"] != "length", choice
     message: dict[str, Any] = choice["message"]
@@ -139,3 +147,15 @@ def test_it_thinks_when_it_is_told_to(server: Server) -> None:
     assert message["reasoning_content"]
     assert called(message) == [("get_weather", {"location": "Paris"})]
     assert not ask(server, messages, tools=[WEATHER]).get("reasoning_content")
+
+
+def test_the_readme_shows_what_comes(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its Python examples, run one after the other, and the answers that it gives after them."""
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    source = "".join(blocks).replace("http://127.0.0.1:8000", server.url)
+    assert "tools=tools" in source
+    exec(compile(source, "README.md", "exec"), {})
+    spur, call, answer = capsys.readouterr().out.splitlines()
+    assert f"answers `{spur}`" in text
+    assert f"\n    {call}\n    {answer}\n" in text

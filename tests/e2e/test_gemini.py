@@ -8,9 +8,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from conftest import Server, serving
 from google import genai
 from google.genai import types
+from support.serving import Server, serving
 
 MARKERS = ("<|tool_call", "<|im_", "[EOS]")
 BOOK = {

@@ -9,7 +9,7 @@ from typing import Any
 import anthropic
 import jsonschema
 import pytest
-from conftest import Server, serving
+from support.serving import Server, serving
 
 MARKERS = ("<|tool_call", "<|im_", "[EOS]")
 TOOLS: list[Any] = [

@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from conftest import Server, is_ready, serving, until
+from support.serving import Server, is_ready, serving, until
 
 WEATHER: dict[str, Any] = {
     "type": "function",

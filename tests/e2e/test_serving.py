@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from conftest import Server, serving, until
+from support.serving import Server, serving, until
 
 HELLO = [{"role": "user", "content": "Hello! What can you do?"}]
 

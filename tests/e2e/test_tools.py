@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from conftest import Server, serving
+from support.serving import Server, serving
 
 BFCL = Path(__file__).parents[3] / "shared" / "data" / "toolcalls" / "bfcl_v4"
 MARKERS = ("<|tool_call", "<|im_", "[EOS]")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tokenizers
 from support.dialect_checkpoints import DATA, MODELS, apertus
-from test_dialects import conversation_of
+from support.golden import conversation_of
 
 from server.conversation import Conversation, Message, Tool, ToolCall
 from server.dialects.dialect import TemplateArgumentError, TemplateError

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import tokenizers
 from support.dialect_checkpoints import DATA, MODELS, deepseek
-from test_dialects import conversation_of
+from support.golden import conversation_of
 
 from server.conversation import Conversation, Message, OutputContract, Tool, ToolCall, ToolChoice
 from server.dialects.registry import load_dialect

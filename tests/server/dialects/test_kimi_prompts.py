@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_dialects import conversation_of
+from support.golden import conversation_of
 
 from server.conversation import Conversation, Message, ToolCall
 from server.dialects.kimi import native_ids

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.golden import conversation_of
 from support.qwen_checkpoints import CONTROL, PUBLISHED, TEMPLATES, QwenCheckpoint, tokens
 from support.tiny_tokenizers import write_byte_tokenizer
-from test_dialects import conversation_of
 
 from server.conversation import Conversation, Message, Tool, ToolCall
 from server.dialects.dialect import TemplateArgumentError

@@ -1,0 +1,11 @@
+// What both clients are asked.
+
+export const question = 'What is the weather in Bern?'
+export const result = { city: 'Bern', temperature: 21, conditions: 'sunny' }
+export const parameters = {
+  type: 'object',
+  properties: { city: { type: 'string', description: 'City name' } },
+  required: ['city'],
+  additionalProperties: false,
+}
+export const [url, model] = process.argv.slice(2)

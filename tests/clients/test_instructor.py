@@ -1,0 +1,48 @@
+"""Instructor in each of its ways of asking for a typed object."""
+
+import pytest
+from support.weather import Lake
+
+instructor = pytest.importorskip("instructor", reason="make test-clients")
+
+from openai import OpenAI
+
+
+@pytest.mark.parametrize("mode", ["TOOLS", "TOOLS_STRICT", "JSON_SCHEMA", "RESPONSES_TOOLS"])
+def test_a_typed_object(mode: str, url: str, name: str) -> None:
+    client = instructor.from_openai(OpenAI(base_url=f"{url}/v1", api_key="none"), mode=instructor.Mode[mode])
+    lake, answer = client.create_with_completion(
+        model=name,
+        response_model=Lake,
+        messages=[{"role": "user", "content": "Describe a lake."}],
+        temperature=0,
+        max_retries=0,
+    )
+    assert isinstance(lake, Lake)
+    assert answer.usage.total_tokens > 0
+
+
+def test_partial_objects_are_streamed(url: str, name: str) -> None:
+    client = instructor.from_openai(OpenAI(base_url=f"{url}/v1", api_key="none"))
+    seen = list(
+        client.create_partial(
+            model=name,
+            response_model=Lake,
+            messages=[{"role": "user", "content": "Describe a lake."}],
+            temperature=0,
+        )
+    )
+    assert len(seen) > 2
+    Lake.model_validate(seen[-1].model_dump())
+
+
+def test_a_list_is_streamed(url: str, name: str) -> None:
+    client = instructor.from_openai(OpenAI(base_url=f"{url}/v1", api_key="none"))
+    lakes = client.create_iterable(
+        model=name,
+        response_model=Lake,
+        messages=[{"role": "user", "content": "Describe two lakes."}],
+        temperature=0,
+        max_tokens=200,
+    )
+    assert all(isinstance(lake, Lake) for lake in lakes)
