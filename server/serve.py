@@ -178,7 +178,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def configure_logging(level: str) -> None:
-    """Everything to stderr in one format. uvicorn is quiet unless `level` is debug."""
+    """Everything to stderr in one format. uvicorn and alembic are quiet unless `level` is debug."""
     debug = level == "debug"
     logging.config.dictConfig(
         {
@@ -189,6 +189,7 @@ def configure_logging(level: str) -> None:
             "root": {"level": level.upper(), "handlers": ["stderr"]},
             "loggers": {
                 "uvicorn": {"level": "INFO" if debug else "WARNING"},
+                "alembic": {"level": "INFO" if debug else "WARNING"},
                 "sse_starlette": {"level": "INFO"},  # its debug lines hold what people are answered
             },
         }

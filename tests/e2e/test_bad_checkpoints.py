@@ -78,7 +78,7 @@ def test_unexpected_weight(broken: Path) -> None:
 
 def test_unknown_architecture(broken: Path) -> None:
     change_config(broken, architectures=["LlamaForCausalLM"], model_type="llama")
-    fails_with(broken, "llama")
+    fails_with(broken, "LlamaForCausalLM")
 
 
 def test_no_tokenizer(broken: Path) -> None:
