@@ -25,7 +25,7 @@ ALLOWED = {
     "engine.grammar": ("engine.scheduling.plan", "engine.vocabulary", "engine.messages", "engine.errors"),
     "engine.scheduling": ("engine.messages", "engine.config", "engine.errors"),
     "engine.kernels.formats": (),
-    "engine.kernels": (),
+    "engine.kernels": ("engine.errors",),
     "engine.layers": ("engine.kernels", "engine.models.batch", "engine.models.config", "engine.errors"),
     "engine.models": ("engine.layers", "engine.kernels", "engine.errors"),
     "engine.weights": ("engine.models", "engine.layers.weight", "engine.kernels", "engine.errors"),
@@ -50,6 +50,7 @@ ALLOWED = {
     "engine.doctor": (),
     "engine.core": ("engine.scheduling", "engine.runner", "engine.grammar", "engine.messages", "engine.errors"),
     "engine.load": (
+        "engine.kernels.registry",
         "engine.layers.weight",
         "engine.core",
         "engine.grammar",

@@ -37,6 +37,12 @@ def rotary(x_THR: Tensor, turns_T: Tensor, interleaved: bool) -> Tensor:
     return torch.view_as_real(turned).flatten(-2).to(x_THR.dtype)
 
 
+def add_rms_norm(x_TX: Tensor, delta_TX: Tensor, weight_X: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """The residual stream after a block, x + delta, and its normalised copy for the next one."""
+    sum_TX = x_TX + delta_TX
+    return sum_TX, rms_norm(sum_TX, weight_X, eps)
+
+
 def swiglu(gate_up_TX: Tensor) -> Tensor:
     """silu(gate) * up, where gate and up are the halves of the last dimension (Shazeer 2020)."""
     gate, up = gate_up_TX.chunk(2, dim=-1)
@@ -115,6 +121,11 @@ def _some_rows(weight: Packed, first: int, last: int) -> Packed:
         return weight[first:last]
     assert weight.scale is not None
     return Packed("fp8", weight.values[first:last], weight.scale[first // FP8_BLOCK : -(-last // FP8_BLOCK)])
+
+
+def mlp(x_TD: Tensor, gate_up: Packed, down: Packed) -> Tensor:
+    """down(swiglu(gate_up(x))): a gated feed-forward block. `gate_up` is [2F, D], gate first, `down` [D, F]."""
+    return linear(swiglu(linear(x_TD, gate_up)), down)
 
 
 def moe_experts(hidden_TD: Tensor, weights_TK: Tensor, ids_TK: Tensor, gate_up: Packed, down: Packed) -> Tensor:

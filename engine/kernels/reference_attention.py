@@ -10,28 +10,78 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from engine.kernels.reference import rms_norm, rotary
+
+
+def mla_store(
+    query_THQ: Tensor,
+    latent_TL: Tensor,
+    key_TR: Tensor,
+    norm_L: Tensor,
+    eps: float,
+    turns_T: Tensor,
+    interleaved: bool,
+    cache_BPC: Tensor,
+    slots_T: Tensor,
+) -> Tensor:
+    """Normalises the tokens' latents, rotates their keys and the last R of their queries, and writes latents and keys
+    to the cache. Returns the queries [T, H, Q]."""
+    nope, width = query_THQ.shape[-1] - key_TR.shape[-1], key_TR.shape[-1]
+    query_THN, query_THR = torch.split(query_THQ, [nope, width], dim=-1)
+    # All are rotated together, the key as one more head.
+    rotated = rotary(torch.cat([query_THR, key_TR[:, None]], dim=1), turns_T, interleaved)
+    cached_TC = torch.cat([rms_norm(latent_TL, norm_L, eps), rotated[:, -1]], dim=-1)
+    cache_BPC.flatten(0, 1).index_copy_(0, slots_T, cached_TC)
+    return torch.cat([query_THN, rotated[:, :-1]], dim=-1)
+
+
+def gqa_store(
+    query_THW: Tensor,
+    key_TGW: Tensor,
+    value_TGW: Tensor,
+    q_norm_W: Tensor,
+    k_norm_W: Tensor,
+    eps: float,
+    turns_T: Tensor,
+    interleaved: bool,
+    cache_BPC: Tensor,
+    slots_T: Tensor,
+) -> Tensor:
+    """Normalises the tokens' queries and keys by head, rotates both, and writes keys, then values, to the cache.
+    Returns the queries [T, H, W]."""
+    heads, kv_heads = query_THW.shape[1], key_TGW.shape[1]
+    both = torch.cat([rms_norm(query_THW, q_norm_W, eps), rms_norm(key_TGW, k_norm_W, eps)], dim=1)
+    query_THW, key_TGW = torch.split(rotary(both, turns_T, interleaved), [heads, kv_heads], dim=1)
+    cached_TC = torch.cat([key_TGW, value_TGW], dim=1).flatten(1)
+    cache_BPC.flatten(0, 1).index_copy_(0, slots_T, cached_TC)
+    return query_THW
+
 
 def mla_decode(
-    query_AHC: Tensor,
+    query_AHQ: Tensor,
     cache_BPC: Tensor,
     block_table_AB: Tensor,
     context_lens_A: Tensor,
-    latent: int,
+    up_k_HNL: Tensor,
+    up_v_HVL: Tensor,
     scale: float,
 ) -> Tensor:
-    """Attention of one token per request over cached latents, in the absorbed form. Returns [A, H, L].
+    """Attention of one token per request over cached latents, in the absorbed form. Returns [A, H, V].
 
-    Every head attends to the same C values per key, of which the first `latent` are also its value. Keys at or
-    beyond context_lens_A are padding; they may be anything, another request's NaN too, so they are cleared: a weight
-    of 0 would not hide a NaN.
+    Every head attends to the same C values per key, of which the first L are also its value. Keys at or beyond
+    context_lens_A are padding; they may be anything, another request's NaN too, so they are cleared: a weight of 0
+    would not hide a NaN.
     """
-    A = block_table_AB.shape[0]
+    A, nope, latent = block_table_AB.shape[0], up_k_HNL.shape[1], up_k_HNL.shape[2]
+    query_HAN, query_HAR = torch.split(query_AHQ.transpose(0, 1), [nope, query_AHQ.shape[-1] - nope], dim=-1)
+    query_AHC = torch.cat([torch.bmm(query_HAN, up_k_HNL), query_HAR], dim=-1).transpose(0, 1)
     cached_ASC = cache_BPC.index_select(0, block_table_AB.flatten()).view(A, -1, cache_BPC.shape[-1])
     padding_AS = torch.arange(cached_ASC.shape[1], device=cached_ASC.device) >= context_lens_A[:, None]
     cached_ASC.masked_fill_(padding_AS[..., None], 0)
     scores_AHS = torch.matmul(query_AHC, cached_ASC.transpose(1, 2)).float()
     scores_AHS.mul_(scale).masked_fill_(padding_AS[:, None], float("-inf"))
-    return torch.matmul(scores_AHS.softmax(-1).to(cached_ASC.dtype), cached_ASC[..., :latent])
+    out_AHL = torch.matmul(scores_AHS.softmax(-1).to(cached_ASC.dtype), cached_ASC[..., :latent])
+    return torch.bmm(out_AHL.transpose(0, 1), up_v_HVL.transpose(1, 2)).transpose(0, 1)
 
 
 def mla_prefill(

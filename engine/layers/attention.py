@@ -11,7 +11,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from engine.kernels import reference, reference_attention
 from engine.kernels.limits import PREFILL_KEY_BLOCK, PREFILL_QUERY_BLOCK
 from engine.layers.linear import Linear
 from engine.layers.norm import RMSNorm
@@ -28,17 +27,17 @@ class Attention(nn.Module):
         self.heads, self.kv_heads, self.head = attention.heads, attention.kv_heads, attention.head
         # YaRN's magnitude is all in the rotated values: only MLA changes the scale too.
         self.scale, self.interleaved = 1 / math.sqrt(attention.head), interleaved
+        self.kernels = forms.kernels
         self.query_block, self.key_block = PREFILL_QUERY_BLOCK, PREFILL_KEY_BLOCK
         # One matrix: the rows of the queries, of the keys, of the values.
         self.qkv_proj = Linear(hidden, (self.heads + 2 * self.kv_heads) * self.head, forms)
-        self.q_norm = RMSNorm(self.head, eps, forms.dtype)
-        self.k_norm = RMSNorm(self.head, eps, forms.dtype)
+        self.q_norm = RMSNorm(self.head, eps, forms)
+        self.k_norm = RMSNorm(self.head, eps, forms)
         self.o_proj = Linear(self.heads * self.head, hidden, forms)
 
     def forward(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
         """Writes the tokens' keys and values to the cache, then attends to it. Returns [T, D]."""
-        query_THW, cached_TC = self._project(hidden_TD, turns_T)
-        cache_BPC.flatten(0, 1).index_copy_(0, batch.slots_T, cached_TC)
+        query_THW = self._store(hidden_TD, turns_T, cache_BPC, batch)
         out_THW = torch.empty_like(query_THW)
         for group in batch.decode:
             out_AHW = self._decode(query_THW.index_select(0, group.tokens_R), cache_BPC, group)
@@ -49,25 +48,32 @@ class Attention(nn.Module):
         out_TD: Tensor = self.o_proj(out_THW.flatten(1))
         return out_TD
 
-    def _project(self, hidden_TD: Tensor, turns_T: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries [T, H, W] and what the cache holds of the tokens [T, C]; queries and keys are normalised by head,
-        then rotated."""
+    def _store(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
+        """Writes the tokens' keys and values to the cache. Returns their queries [T, H, W]."""
         all_THW = torch.unflatten(self.qkv_proj(hidden_TD), -1, (-1, self.head))
         query_THW, key_TGW, value_TGW = torch.split(all_THW, [self.heads, self.kv_heads, self.kv_heads], dim=1)
-        both = torch.cat([self.q_norm(query_THW), self.k_norm(key_TGW)], dim=1)
-        rotated = reference.rotary(both, turns_T, self.interleaved)
-        query_THW, key_TGW = torch.split(rotated, [self.heads, self.kv_heads], dim=1)
-        return query_THW, torch.cat([key_TGW, value_TGW], dim=1).flatten(1)
+        return self.kernels.gqa_store(
+            query_THW,
+            key_TGW,
+            value_TGW,
+            self.q_norm.weight,
+            self.k_norm.weight,
+            self.q_norm.eps,
+            turns_T,
+            self.interleaved,
+            cache_BPC,
+            batch.slots_T,
+        )
 
     def _decode(self, query_AHW: Tensor, cache_BPC: Tensor, group: DecodeGroup) -> Tensor:
         """Returns [A, H, W]."""
-        return reference_attention.gqa_decode(
+        return self.kernels.gqa_decode(
             query_AHW, cache_BPC, group.block_table_RB, group.context_lens_R, self.kv_heads, self.scale
         )
 
     def _prefill(self, query_THW: Tensor, cache_BPC: Tensor, chunk: PrefillChunk) -> Tensor:
         """Returns [T, H, W]."""
-        return reference_attention.gqa_prefill(
+        return self.kernels.gqa_prefill(
             query_THW,
             cache_BPC,
             chunk.blocks_B,

@@ -5,7 +5,6 @@ Shapes: T tokens, D model, E experts, K experts of a token, F width.
 
 from torch import Tensor, nn
 
-from engine.kernels import reference
 from engine.layers.weight import Forms, Weight
 
 
@@ -14,9 +13,9 @@ class Experts(nn.Module):
 
     def __init__(self, experts: int, hidden: int, width: int, forms: Forms) -> None:
         super().__init__()
-        format = forms.formats.experts
+        self.kernels, format = forms.kernels, forms.formats.experts
         self.gate_up_proj = Weight((experts, 2 * width, hidden), format, forms.dtype)
         self.down_proj = Weight((experts, hidden, width), format, forms.dtype)
 
     def forward(self, hidden_TD: Tensor, weights_TK: Tensor, ids_TK: Tensor) -> Tensor:
-        return reference.moe_experts(hidden_TD, weights_TK, ids_TK, self.gate_up_proj.packed, self.down_proj.packed)
+        return self.kernels.moe_experts(hidden_TD, weights_TK, ids_TK, self.gate_up_proj.packed, self.down_proj.packed)

@@ -5,7 +5,6 @@ Shapes: T tokens, X in, Y out.
 
 from torch import Tensor, nn
 
-from engine.kernels import reference
 from engine.layers.weight import Forms, Weight
 
 
@@ -14,7 +13,8 @@ class Linear(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, forms: Forms) -> None:
         super().__init__()
+        self.kernels = forms.kernels
         self.weight = Weight((outputs, inputs), forms.formats.linear, forms.dtype)
 
     def forward(self, x_TX: Tensor) -> Tensor:
-        return reference.linear(x_TX, self.weight.packed)
+        return self.kernels.linear(x_TX, self.weight.packed)

@@ -21,7 +21,6 @@ the whole would copy it in every step.
 import torch
 from torch import Tensor, nn
 
-from engine.kernels import reference, reference_attention
 from engine.kernels.limits import PREFILL_KEY_BLOCK, PREFILL_QUERY_BLOCK
 from engine.layers.linear import Linear
 from engine.layers.norm import RMSNorm
@@ -40,25 +39,23 @@ class MLA(nn.Module):
         super().__init__()
         heads, query_rank, latent = attention.heads, attention.query_rank, attention.latent
         nope, rotary, value = attention.nope, attention.rotary, attention.value
-        self.heads, self.nope, self.rotary, self.latent = heads, nope, rotary, latent
+        self.heads, self.kernels = heads, forms.kernels
         self.scale, self.interleaved = scale, interleaved
         self.query_block, self.key_block = PREFILL_QUERY_BLOCK, PREFILL_KEY_BLOCK
         query_width = heads * (nope + rotary)
         # First stage, one matrix: the query's (or its low-rank form's) rows, then the latent's, then the rotary key's.
         self.first_stage = [query_rank or query_width, latent, rotary]
         self.qkv_a_proj = Linear(hidden, sum(self.first_stage), forms)
-        self.q_a_norm = RMSNorm(query_rank, LOW_RANK_NORM_EPS, forms.dtype) if query_rank else None
+        self.q_a_norm = RMSNorm(query_rank, LOW_RANK_NORM_EPS, forms) if query_rank else None
         self.q_b_proj = Linear(query_rank, query_width, forms) if query_rank else None
-        self.kv_a_norm = RMSNorm(latent, LOW_RANK_NORM_EPS, forms.dtype)
+        self.kv_a_norm = RMSNorm(latent, LOW_RANK_NORM_EPS, forms)
         self.up_k = nn.Parameter(torch.empty(heads, nope, latent, dtype=forms.dtype), requires_grad=False)
         self.up_v = nn.Parameter(torch.empty(heads, value, latent, dtype=forms.dtype), requires_grad=False)
         self.o_proj = Linear(heads * value, hidden, forms)
 
     def forward(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
         """Writes the tokens' latents to the cache, then attends to it. Returns [T, D]."""
-        query_THQ, cached_TC = self._project(hidden_TD, turns_T)
-        cache_BPC.flatten(0, 1).index_copy_(0, batch.slots_T, cached_TC)
-
+        query_THQ = self._store(hidden_TD, turns_T, cache_BPC, batch)
         out_THV = query_THQ.new_empty(query_THQ.shape[0], self.heads, self.up_v.shape[1])
         for group in batch.decode:
             out_AHV = self._decode(query_THQ.index_select(0, group.tokens_R), cache_BPC, group)
@@ -69,30 +66,32 @@ class MLA(nn.Module):
         out_TD: Tensor = self.o_proj(out_THV.flatten(1))
         return out_TD
 
-    def _project(self, hidden_TD: Tensor, turns_T: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries [T, H, Q] and what the cache holds of the tokens [T, C], rotary parts rotated."""
+    def _store(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
+        """Writes what the cache holds of the tokens. Returns their queries [T, H, Q]."""
         query_TW, latent_TL, key_TR = torch.split(self.qkv_a_proj(hidden_TD), self.first_stage, dim=-1)
         if self.q_a_norm is not None and self.q_b_proj is not None:
             query_TW = self.q_b_proj(self.q_a_norm(query_TW))
-        query_THQ = torch.unflatten(query_TW, -1, (self.heads, -1))
-        query_nope, query_rotary = torch.split(query_THQ, [self.nope, self.rotary], dim=-1)
-        # The queries' rotary parts and the one key are rotated together, the key as one more head.
-        rotated = reference.rotary(torch.cat([query_rotary, key_TR[:, None]], dim=1), turns_T, self.interleaved)
-        query_THQ = torch.cat([query_nope, rotated[:, :-1]], dim=-1)
-        return query_THQ, torch.cat([self.kv_a_norm(latent_TL), rotated[:, -1]], dim=-1)
+        return self.kernels.mla_store(
+            torch.unflatten(query_TW, -1, (self.heads, -1)),
+            latent_TL,
+            key_TR,
+            self.kv_a_norm.weight,
+            self.kv_a_norm.eps,
+            turns_T,
+            self.interleaved,
+            cache_BPC,
+            batch.slots_T,
+        )
 
     def _decode(self, query_AHQ: Tensor, cache_BPC: Tensor, group: DecodeGroup) -> Tensor:
         """Absorbed form. Returns [A, H, V]."""
-        query_HAN, query_HAR = torch.split(query_AHQ.transpose(0, 1), [self.nope, self.rotary], dim=-1)
-        query_AHC = torch.cat([torch.bmm(query_HAN, self.up_k), query_HAR], dim=-1).transpose(0, 1)
-        out_AHL = reference_attention.mla_decode(
-            query_AHC, cache_BPC, group.block_table_RB, group.context_lens_R, self.latent, self.scale
+        return self.kernels.mla_decode(
+            query_AHQ, cache_BPC, group.block_table_RB, group.context_lens_R, self.up_k, self.up_v, self.scale
         )
-        return torch.bmm(out_AHL.transpose(0, 1), self.up_v.transpose(1, 2)).transpose(0, 1)
 
     def _prefill(self, query_THQ: Tensor, cache_BPC: Tensor, chunk: PrefillChunk) -> Tensor:
         """Expanded form. Returns [T, H, V]."""
-        return reference_attention.mla_prefill(
+        return self.kernels.mla_prefill(
             query_THQ,
             cache_BPC,
             chunk.blocks_B,

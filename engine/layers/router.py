@@ -6,7 +6,7 @@ Shapes: T tokens, D model, E experts, K experts of a token.
 import torch
 from torch import Tensor, nn
 
-from engine.kernels import reference
+from engine.layers.weight import Forms
 from engine.models.config import MoEConfig
 
 
@@ -15,9 +15,9 @@ class Router(nn.Module):
 
     `sigmoid` scoring is DeepSeek-V3's, with a correction bias and group-limited choice; `softmax` is Qwen3's."""
 
-    def __init__(self, hidden: int, moe: MoEConfig) -> None:
+    def __init__(self, hidden: int, moe: MoEConfig, forms: Forms) -> None:
         super().__init__()
-        self.moe = moe
+        self.moe, self.kernels = moe, forms.kernels
         self.weight = nn.Parameter(torch.empty(moe.experts, hidden, dtype=torch.float32), requires_grad=False)
         biased = moe.scoring == "sigmoid"
         bias = nn.Parameter(torch.empty(moe.experts, dtype=torch.float32), requires_grad=False) if biased else None
@@ -27,10 +27,10 @@ class Router(nn.Module):
         """Returns weights_TK (fp32) and expert ids_TK."""
         moe = self.moe
         if self.bias is None:
-            return reference.route_softmax(
+            return self.kernels.route_softmax(
                 hidden_TD, self.weight, experts_per_token=moe.per_token, normalize=moe.normalize
             )
-        return reference.route(
+        return self.kernels.route(
             hidden_TD,
             self.weight,
             self.bias,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import CheckpointError
+from engine.kernels.backend import TORCH, Kernels
 from engine.kernels.formats import FP8_BLOCK, GROUP, Format, Formats
 from engine.kernels.packed import FP8, Packed, dequantize, quantize
 
@@ -17,10 +18,11 @@ Index = tuple[int | slice, ...]
 
 @dataclass(frozen=True, slots=True)
 class Forms:
-    """What a model is built in: the dtype of all that is computed, and its matrices' formats."""
+    """What a model is built in: the dtype of all that is computed, its matrices' formats, who computes."""
 
     dtype: torch.dtype
     formats: Formats
+    kernels: Kernels = TORCH
 
 
 class Weight(nn.Module):

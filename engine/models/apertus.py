@@ -22,12 +22,13 @@ class ApertusLayer(nn.Module):
         assert isinstance(config.attention, GQAConfig)
         assert config.mlp is not None
         D, eps, rope = config.hidden_size, config.rms_norm_eps, config.rope
-        self.attention_norm = RMSNorm(D, eps, forms.dtype)
+        self.attention_norm = RMSNorm(D, eps, forms)
         self.attention = Attention(D, config.attention, eps=eps, interleaved=rope.interleaved, forms=forms)
-        self.ffn_norm = RMSNorm(D, eps, forms.dtype)
+        self.ffn_norm = RMSNorm(D, eps, forms)
         self.ffn = XieluMLP(D, config.mlp.width, forms)
 
     def forward(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
-        hidden_TD = hidden_TD + self.attention(self.attention_norm(hidden_TD), turns_T, cache_BPC, batch)
-        out_TD: Tensor = hidden_TD + self.ffn(self.ffn_norm(hidden_TD))
+        attended_TD = self.attention(self.attention_norm(hidden_TD), turns_T, cache_BPC, batch)
+        hidden_TD, normed_TD = self.ffn_norm.after(hidden_TD, attended_TD)
+        out_TD: Tensor = hidden_TD + self.ffn(normed_TD)
         return out_TD

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.kernels.packed import Packed
 from engine.layers.norm import RMSNorm
 from engine.layers.rope import RotaryEmbedding
 from engine.layers.weight import Forms
@@ -40,13 +41,14 @@ class CausalModel(nn.Module):
 
     def __init__(self, config: ModelConfig, layer: LayerMaker, forms: Forms) -> None:
         super().__init__()
+        self.kernels = forms.kernels
         V, D, attention = config.vocab_size, config.hidden_size, config.attention
         self.embedding = _plain(V, D, forms)
         self.rope = RotaryEmbedding(
             attention.rotary if isinstance(attention, MLAConfig) else attention.head, config.rope
         )
         self.layers = nn.ModuleList(layer(config, index, forms) for index in range(config.num_hidden_layers))
-        self.norm = RMSNorm(D, config.rms_norm_eps, forms.dtype)
+        self.norm = RMSNorm(D, config.rms_norm_eps, forms)
         # None: the embedding serves as the head.
         self.head = None if config.tie_word_embeddings else _plain(V, D, forms)
 
@@ -65,7 +67,7 @@ class CausalModel(nn.Module):
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """logits_NV (fp32) of rows of what `hidden` returned."""
         head_VD = self.embedding if self.head is None else self.head
-        return functional.linear(self.norm(hidden_ND), head_VD).float()
+        return self.kernels.linear(self.norm(hidden_ND), Packed("plain", head_VD)).float()
 
 
 def _plain(rows: int, columns: int, forms: Forms) -> nn.Parameter:

@@ -26,9 +26,9 @@ class DeepseekV3Layer(nn.Module):
         assert isinstance(config.attention, MLAConfig)
         D, eps, rope = config.hidden_size, config.rms_norm_eps, config.rope
         scale = softmax_scale(config.attention.nope + config.attention.rotary, rope)
-        self.attention_norm = RMSNorm(D, eps, forms.dtype)
+        self.attention_norm = RMSNorm(D, eps, forms)
         self.attention = MLA(D, config.attention, scale=scale, interleaved=rope.interleaved, forms=forms)
-        self.ffn_norm = RMSNorm(D, eps, forms.dtype)
+        self.ffn_norm = RMSNorm(D, eps, forms)
         self.ffn: nn.Module
         if index in config.moe_layers:
             assert config.moe is not None
@@ -38,8 +38,9 @@ class DeepseekV3Layer(nn.Module):
             self.ffn = MLP(D, config.mlp.width, forms)
 
     def forward(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
-        hidden_TD = hidden_TD + self.attention(self.attention_norm(hidden_TD), turns_T, cache_BPC, batch)
-        out_TD: Tensor = hidden_TD + self.ffn(self.ffn_norm(hidden_TD))
+        attended_TD = self.attention(self.attention_norm(hidden_TD), turns_T, cache_BPC, batch)
+        hidden_TD, normed_TD = self.ffn_norm.after(hidden_TD, attended_TD)
+        out_TD: Tensor = hidden_TD + self.ffn(normed_TD)
         return out_TD
 
 
@@ -48,7 +49,7 @@ class MixtureOfExperts(nn.Module):
 
     def __init__(self, hidden: int, moe: MoEConfig, forms: Forms) -> None:
         super().__init__()
-        self.router = Router(hidden, moe)
+        self.router = Router(hidden, moe, forms)
         self.experts = Experts(moe.experts, hidden, moe.width, forms)
         self.shared = MLP(hidden, moe.shared, forms)
 

@@ -1,0 +1,35 @@
+"""Kernels: the arithmetic of a model, by backend. This one is plain torch, the specification of all.
+
+A backend is a class below this one that brings faster versions of some kernels under the same signatures; what it does
+not bring is done in plain torch, and its `describe` says so. Layers are handed their backend and never choose.
+"""
+
+from engine.kernels import reference, reference_attention
+
+
+class Kernels:
+    """Plain torch on any device. See reference.py and reference_attention.py for what each kernel does."""
+
+    name = "torch"
+
+    rms_norm = staticmethod(reference.rms_norm)
+    add_rms_norm = staticmethod(reference.add_rms_norm)
+    linear = staticmethod(reference.linear)
+    mlp = staticmethod(reference.mlp)
+    xielu = staticmethod(reference.xielu)
+    route = staticmethod(reference.route)
+    route_softmax = staticmethod(reference.route_softmax)
+    moe_experts = staticmethod(reference.moe_experts)
+    mla_store = staticmethod(reference_attention.mla_store)
+    mla_decode = staticmethod(reference_attention.mla_decode)
+    mla_prefill = staticmethod(reference_attention.mla_prefill)
+    gqa_store = staticmethod(reference_attention.gqa_store)
+    gqa_decode = staticmethod(reference_attention.gqa_decode)
+    gqa_prefill = staticmethod(reference_attention.gqa_prefill)
+
+    def describe(self) -> str:
+        """What an operator should know of this choice, in a few words."""
+        return "plain torch"
+
+
+TORCH = Kernels()
