@@ -14,7 +14,7 @@ from engine.core import EngineCore
 from engine.errors import ConfigError
 from engine.grammar.compiler import GrammarCompiler
 from engine.grammar.tokens import GrammarTokens, load_grammar_tokens
-from engine.kernels.registry import choose_kernels
+from engine.kernels.registry import choose_kernels, describe
 from engine.layers.weight import Forms
 from engine.messages import GenerateRequest, Loading, Planned, Ready, SamplingParams
 from engine.models.causal import CausalModel
@@ -89,18 +89,17 @@ def load(config: EngineConfig, report: Report) -> Loaded:
     """Plans, then allocates and loads. Raises ConfigError."""
     folder, device = Path(config.model_path), choose_device(config.device)
     config = msgspec.structs.replace(config, device=device.type)
-    kernels = choose_kernels(config.kernels, device.type)
     model_config = load_model_config(folder)
     plan = plan_memory(config, model_config, free_memory(device))
     report(Planned(list(plan.lines)))
     grammar_tokens = _grammar_tokens(folder, model_config)  # before the first step, which it would hold up
-    if threads := choose_threads(config.threads, plan.weight_bytes):
-        torch.set_num_threads(threads)
     dtype: torch.dtype = getattr(torch, plan.dtype)
+    kernels = choose_kernels(config.kernels, device.type, dtype)
+    kernels.set_threads(choose_threads(config.threads, plan.weight_bytes))
     forms = Forms(dtype, formats_of(config, model_config), kernels)
     loaded = load_model(folder, model_config, forms, device, _in_percent("loading weights", plan.weight_bytes, report))
     kv = KVStore(model_config, plan.kv_blocks, config.block_size, dtype, device)
-    notes = [f"kernels: {kernels.describe()}", *plan.notes, *loaded.notes]
+    notes = [describe(kernels, config.kernels, device.type, dtype), *plan.notes, *loaded.notes]
     return Loaded(config, model_config, plan, device, loaded.model, kv, notes, grammar_tokens)
 
 
