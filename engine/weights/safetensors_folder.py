@@ -152,5 +152,5 @@ def _read_index(index: Path) -> dict[str, Path]:
     try:
         weight_map = json.loads(index.read_bytes())["weight_map"]
         return {str(name): index.parent / str(file) for name, file in weight_map.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{index} is not an index of safetensors files: {error!r}") from None

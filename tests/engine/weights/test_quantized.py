@@ -137,6 +137,11 @@ BROKEN: list[tuple[str, Callable[[dict[str, torch.Tensor]], object], list[str]]]
     ("int4", lambda t: t.pop(f"{EXPERT_0}.weight_scale"), [f"{EXPERT_0}.weight_scale", "missing"]),
     ("int4", lambda t: t[f"{EXPERT_0}.weight_shape"].fill_(5), ["weight_shape is [5, 5]", "[128, 128]"]),
     ("int4", lambda t: t[f"{EXPERT_0}.weight_scale"].fill_(torch.nan), ["not finite"]),
+    ("int4", lambda t: t[f"{EXPERT_0}.weight_scale"].fill_(-torch.inf), ["not finite"]),
+    ("int4", lambda t: t.update({f"{EXPERT_0}.weight_scale": torch.ones(128, 8)}), ["shape [128, 8]", "[128, 4]"]),
+    ("int4", lambda t: t.update({f"{EXPERT_0}.weight_scale": torch.ones(128, 4).int()}), ["torch.int32", "bfloat16"]),
+    ("int4", lambda t: t[f"{EXPERT_0}.weight_packed"].resize_(128, 8), ["shape [128, 8]", "[128, 16]"]),
+    ("int4", lambda t: t.pop(f"{EXPERT_0}.weight_packed"), [f"{EXPERT_0}.weight_packed", "missing"]),
     ("int4", lambda t: t.update({f"{EXPERT_0}.weight": torch.ones(128, 128)}), [f"{EXPERT_0}.weight", "unexpected"]),
 ]
 
