@@ -11,7 +11,8 @@ def test_progress_tells_speed_and_time_left(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(engine.load.time, "monotonic", lambda: now)
     reports: list[Planned | Loading] = []
     progress = engine.load._in_percent("loading weights", 8_000_000_000, reports.append)
-    for now, done in ((100.0, 0.0), (100.5, 0.001), (101.0, 0.25), (101.1, 0.2501), (104.0, 1.0)):
+    for seconds, done in ((0.0, 0.0), (0.5, 0.001), (1.0, 0.25), (1.1, 0.2501), (4.0, 1.0)):
+        now = 100.0 + seconds
         progress(done)
     assert reports == [
         Loading("loading weights (8.0 GB)", 0.0),

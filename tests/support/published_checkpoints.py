@@ -33,8 +33,13 @@ CLASSES: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
 COMMON: dict[str, Any] = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4, "vocab_size": 211}
 MIXTURE: dict[str, Any] = {"moe_intermediate_size": 128, "num_hidden_layers": 2}
 MLA: dict[str, Any] = {
-    **{"num_key_value_heads": 4, "q_lora_rank": 128, "kv_lora_rank": 128},
-    **{"qk_nope_head_dim": 64, "qk_rope_head_dim": 32, "v_head_dim": 64, "n_routed_experts": 16},
+    "num_key_value_heads": 4,
+    "q_lora_rank": 128,
+    "kv_lora_rank": 128,
+    "qk_nope_head_dim": 64,
+    "qk_rope_head_dim": 32,
+    "v_head_dim": 64,
+    "n_routed_experts": 16,
 }
 SMALL: dict[str, dict[str, Any]] = {
     "DeepseekV3ForCausalLM": {**COMMON, **MIXTURE, **MLA},

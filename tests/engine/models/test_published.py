@@ -23,12 +23,14 @@ FORMATS = {
     **dict.fromkeys(("Qwen3-30B-A3B", "Qwen3-235B-A22B", "Apertus-8B-Instruct"), Formats()),
     "Kimi-K2.5": INT4,
 }
-MTP = "skipped 3 tensors: layer {}, which predicts further tokens (MTP) and is not used"
+MTP = "skipped 3 tensors: layer 4, which predicts further tokens (MTP) and is not used"
 SEES = "skipped 2 tensors: weights of the part that sees, which is not served"
 XIELU = "skipped 4 tensors: xIELU's constants, which are the published ones"
 NOTES = {
-    **{"DeepSeek-V3": [MTP.format(4)], "DeepSeek-R1": [MTP.format(4)]},
-    **{"Kimi-K2.5": [SEES], "Apertus-8B-Instruct": [XIELU]},
+    "DeepSeek-V3": [MTP],
+    "DeepSeek-R1": [MTP],
+    "Kimi-K2.5": [SEES],
+    "Apertus-8B-Instruct": [XIELU],
 }
 
 
