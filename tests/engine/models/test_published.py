@@ -66,6 +66,11 @@ def test_k2_thinking(tmp_path: Path) -> None:
     assert load_model_config(tmp_path).formats == INT4
 
 
+def test_k26(tmp_path: Path) -> None:
+    """Taken to be as K2.5: its own files were not to be had."""
+    computes_what_transformers_does(tmp_path, {**small_published("Kimi-K2.5"), "model_type": "kimi_k26"})
+
+
 def test_deepseek_v31(tmp_path: Path) -> None:
     """Its scales are powers of two, which its config says."""
     raw = small_published("DeepSeek-V3")

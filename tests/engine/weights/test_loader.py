@@ -16,6 +16,7 @@ from engine.kernels.formats import PLAIN
 from engine.layers.weight import Forms
 from engine.models.configs.read import load_model_config
 from engine.weights.loader import LoadedModel, load_model
+from engine.weights.safetensors_folder import TensorReader
 from tests.support.deepseek_checkpoints import Sequencer, random_tokens, write_checkpoint
 from tests.support.family_checkpoints import write_family
 from tests.support.unprivileged import unprivileged
@@ -114,6 +115,18 @@ def test_known_extras_are_skipped_and_said(source: Path, tmp_path: Path) -> None
     assert any("1 tensor:" in note and "rotary" in note for note in notes)
     assert any("lm_head" in note for note in notes)
     assert load(source).notes == []
+
+
+def test_only_what_is_kept_is_read_and_once(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a rank that keeps a part of a model would read that part."""
+    make(source, tmp_path, lambda tensors: tensors.update({"model.layers.2.eh_proj.weight": torch.zeros(4, 8)}))
+    raw = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**raw, "num_nextn_predict_layers": 1}))
+    names: list[str] = []
+    read = TensorReader.read
+    monkeypatch.setattr(TensorReader, "read", lambda *of: names.append(of[1]) or read(*of))
+    load(tmp_path)
+    assert sorted(names) == sorted(load_file(source / "model.safetensors"))
 
 
 def test_constants_of_xielu_are_skipped_if_they_are_the_published_ones(tmp_path: Path) -> None:
