@@ -189,7 +189,7 @@ def main() -> None:
     try:
         plan = "".join(server.output)
         with httpx.Client(base_url=server.url) as client:
-            runs = [answer(client, prompt, options.tokens) for prompt in PROMPTS]
+            runs = [answer(client, prompt, options.tokens) for prompt in PROMPTS[: options.prompts]]
         memory = server.engine_memory()
     finally:
         server.stop()
@@ -217,6 +217,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=2, help="the first is dense")
     parser.add_argument("--experts", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=32, help="of each answer")
+    parser.add_argument("--prompts", type=int, default=len(PROMPTS), help=f"how many of the {len(PROMPTS)}")
     parser.add_argument("flags", nargs="*", help="more flags for `abruzzi serve`, behind --")
     return parser.parse_args()
 
