@@ -189,7 +189,9 @@ def configure_logging(level: str) -> None:
             "root": {"level": level.upper(), "handlers": ["stderr"]},
             "loggers": {
                 "uvicorn": {"level": "INFO" if debug else "WARNING"},
-                "sse_starlette": {"level": "INFO"},  # its debug lines hold what people are answered
+                # Their debug lines hold what people are answered, and what is stored of it.
+                "sse_starlette": {"level": "INFO"},
+                "aiosqlite": {"level": "INFO"},
             },
         }
     )

@@ -116,7 +116,7 @@ class SystemMessage(Wire):
 
 
 class FunctionCalled(Wire):
-    """`parsed_arguments`, and `parsed` of a message, are what OpenAI's SDK makes of an answer and sends back with it."""
+    """`parsed_arguments`, and `parsed` of a message, are what OpenAI's SDK makes of an answer and sends back."""
 
     name: Name
     arguments: str
