@@ -60,11 +60,11 @@ test-clients: install $(CLIENTS)   ## run other people's clients (LangChain, Lit
 fuzz: install .venv-clients/clients-tools.stamp   ## 20,000 requests made from /openapi.json by schemathesis
 	FUZZ_EXAMPLES=30 $(call RUN_CLIENTS,clients-tools) -s $(IN)/test_schemathesis.py $(ARGS)
 
+AGENTS := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.171.0
+
 test-agents: install   ## start two coding agents from npm against the server and show how they end
 	npm install --silent --no-package-lock --prefix .venv-clients/agents $(AGENTS)
 	ABRUZZI=$(abspath $(BIN)/abruzzi) tests/clients/agents.sh .venv-clients/agents
-
-AGENTS := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.171.0
 
 lint: $(VENV)/test.stamp   ## ruff and mypy
 	$(BIN)/ruff check .

@@ -54,7 +54,7 @@ def test_call_result_answer(client: Any, name: str, streamed: bool, thinking: bo
     assert first.stop_reason == "tool_use"
     assert [block.type for block in first.content if block.type != "text"] == ["thinking"] * thinking + ["tool_use"]
     call = first.content[-1]
-    assert (call.name, call.input) == ("get_weather", {"city": "Bern"})
+    assert (call.name, set(call.input)) == ("get_weather", {"city"})
     result = {"type": "tool_result", "tool_use_id": call.id, "content": RESULT}
     messages += [{"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
     counted = client.messages.count_tokens(

@@ -45,7 +45,7 @@ def test_chat_calls_result_answer(client: Any, name: str, streamed: bool) -> Non
     messages: list[Any] = [user(QUESTION)]
     message = ask(messages, tool_choice="required").choices[0].message
     (call,) = message.tool_calls
-    assert (call.function.name, json.loads(call.function.arguments)) == ("get_weather", {"city": "Bern"})
+    assert (call.function.name, set(json.loads(call.function.arguments))) == ("get_weather", {"city"})
     messages += [message, {"role": "tool", "tool_call_id": call.id, "content": RESULT}]
     assert ask(messages).choices[0].message.content
 
@@ -88,7 +88,7 @@ def test_responses_are_continued(client: Any, name: str) -> None:
     common = {"model": name, "temperature": 0, "max_output_tokens": 200, "tools": [tool]}
     first = client.responses.create(**common, input=QUESTION, tool_choice="required")
     (call,) = first.output
-    assert (call.name, json.loads(call.arguments)) == ("get_weather", {"city": "Bern"})
+    assert (call.name, set(json.loads(call.arguments))) == ("get_weather", {"city"})
     output = {"type": "function_call_output", "call_id": call.call_id, "output": RESULT}
     second = client.responses.create(**common, input=[output], previous_response_id=first.id)
     assert second.output_text
