@@ -5,8 +5,8 @@
 The bare pipeline is a route of the same application that sends the text of each event as it is, through the same
 delivery; the protocols make their own objects of the same events. One process serves, with an engine that answers at
 once (api_stream.py), another reads. Each protocol's streams follow the bare route's at once, so that whatever else the
-machine does meets both. Printed, over all such pairs: the median of the server's CPU time for a token, and the median and
-the quartiles of its ratio to the bare route's.
+machine does meets both. Printed, over all such pairs: the median of the server's CPU time for a token, and the median
+and the quartiles of its ratio to the bare route's.
 """
 
 import argparse
@@ -161,7 +161,7 @@ def main() -> None:
     ours.send(None)
     server.join(10)
 
-    print("| | µs a token | over bare | quartiles |\n|---|---:|---:|---:|")
+    print("| | µs a token | over bare, median | quartiles |\n|---|---:|---:|---:|")
     for name, own in costs.items():
         low, middle, high = statistics.quantiles(ratios[name], n=4)
         print(f"| {name} | {statistics.median(own):.1f} | {middle:.2f} | {low:.2f}–{high:.2f} |")
