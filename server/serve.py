@@ -197,7 +197,9 @@ def configure_logging(level: str) -> None:
             "loggers": {
                 "uvicorn": {"level": "INFO" if debug else "WARNING"},
                 "alembic": {"level": "INFO" if debug else "WARNING"},
-                "sse_starlette": {"level": "INFO"},  # its debug lines hold what people are answered
+                # Their debug lines hold what people are answered, and what is stored of it.
+                "sse_starlette": {"level": "INFO"},
+                "aiosqlite": {"level": "INFO"},
             },
         }
     )
