@@ -153,6 +153,8 @@ async def measure(options: argparse.Namespace) -> bool:
             async def ask(seed: int, fields: dict[str, Any], how: Any, seen: Counter[str] = seen) -> None:
                 body = {"model": model, **fields, "tool_choice": options.choice, "seed": seed}
                 body |= {"max_tokens": options.max_tokens, "logit_bias": dict(options.bias)}
+                if options.thinking:
+                    body["chat_template_kwargs"] = {"thinking": True}
                 async with places:
                     judge(await how(http, body), body, seen, complaints, counting=options.ids == "counting")
 
@@ -181,6 +183,7 @@ def main() -> None:
     parser.add_argument("--choice", default="required", choices=("required", "auto"))
     parser.add_argument("--ids", default="counting", choices=("counting", "random"), help="random: all but Kimi's")
     parser.add_argument("--only", nargs="+", default=[""], metavar="PART", help="files with this in their name")
+    parser.add_argument("--thinking", action="store_true", help="the model thinks first, if it can be told to")
     parser.add_argument("--limit", type=int, help="requests of each file; default: all")
     parser.add_argument("--skip", type=int, default=0, help="the first of each file, to go on with a run that ended")
     parser.add_argument(
