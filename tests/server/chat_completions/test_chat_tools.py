@@ -245,7 +245,7 @@ async def test_tools_declared_in_a_system_message(served: Served) -> None:
     assert answer.json()["choices"][0]["message"]["tool_calls"] == MADE
 
 
-async def test_reasoning_comes_under_both_names_and_goes_back(served: Served) -> None:
+async def test_thoughts_of_another_model_are_taken(served: Served) -> None:
     message = {"role": "assistant", "content": "x", "reasoning": "r", "reasoning_content": "r"}
     assert (await served.post(messages=[*chat()["messages"], message, *chat()["messages"]])).status_code == 200
 
