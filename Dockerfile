@@ -58,7 +58,9 @@ RUN --mount=type=cache,target=/var/cache/apt --mount=type=cache,target=/var/lib/
 
 # Triton compiles a few lines of C for each kernel when it first runs: it needs gcc, and Python's headers.
 FROM base AS runtime-cuda
-ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# Without a GPU it refuses to start, instead of running slowly on the CPU.
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    ABRUZZI_DEVICE=cuda
 RUN --mount=type=cache,target=/var/cache/apt --mount=type=cache,target=/var/lib/apt \
     rm -f /etc/apt/apt.conf.d/docker-clean \
     && apt-get update \

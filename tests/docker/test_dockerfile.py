@@ -38,6 +38,7 @@ def test_the_environment_is_made_of_settings() -> None:
     settings = load_settings({}, variables)
     assert (settings.host, settings.port) == ("0.0.0.0", 8000)
     assert len(variables) == 2
+    assert load_settings({}, dict(re.findall(r"(ABRUZZI_\w+)=(\S+)", stage("runtime-cuda")))).device == "cuda"
     assert f"EXPOSE {settings.port}\n" in last_stage()
 
 

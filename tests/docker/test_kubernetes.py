@@ -39,7 +39,7 @@ def test_kubernetes_accepts_it(name: str) -> None:
 def test_the_servers_environment_is_made_of_settings() -> None:
     values = {one["name"]: one["value"] for one in server()["env"] if "value" in one}
     settings = load_settings({}, values)
-    assert (settings.device, settings.store, settings.drain_seconds) == ("cuda", "none", 120)
+    assert (settings.store, settings.drain_seconds) == ("none", 120)
     assert {one["name"] for one in server()["env"]} - set(values) == {"ABRUZZI_API_KEY"}
 
 
