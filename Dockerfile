@@ -26,14 +26,19 @@ RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/abruzzi
 WORKDIR /source
 
 
+FROM build AS requirements
+COPY pyproject.toml ./
+RUN python3 -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        print(*project['dependencies'], sep='\n')" > requirements.txt
+
+
 # Everything but the project itself: most of the image, and the same until the dependencies change.
 FROM build AS dependencies
 ARG DEVICE
 # A page of links or a folder. The ordinary index has torch for GPUs.
 ARG CPU_TORCH_LINKS=https://download.pytorch.org/whl/cpu/torch/
-COPY pyproject.toml constraints.txt ./
-RUN python3 -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-        print(*project['dependencies'], sep='\n')" > requirements.txt
+COPY --from=requirements /source/requirements.txt ./
+COPY constraints.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     if [ "$DEVICE" = cpu ]; then set -- --find-links "$CPU_TORCH_LINKS"; fi \
     && /opt/pip/bin/pip --python /opt/abruzzi/bin/python3 install --requirement requirements.txt \
