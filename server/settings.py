@@ -74,7 +74,7 @@ class Settings:
     )
     device: str = option("auto", one_of("auto", "cpu", "cuda"), MODEL, "Where the model runs.")
     kernels: str = option(
-        "auto", one_of("auto", "torch"), MODEL, "What computes. auto: the fastest that this machine can use."
+        "auto", one_of("auto", "triton", "torch"), MODEL, "What computes. auto: the fastest that this machine can use."
     )
     max_model_len: int | None = option(
         None, whole_number(1), MODEL, "Longest prompt plus answer, in tokens. Default: what the checkpoint allows."

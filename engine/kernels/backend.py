@@ -5,12 +5,14 @@ not bring is done in plain torch, and its `describe` says so. Layers are handed 
 """
 
 from engine.kernels import reference, reference_attention
+from engine.kernels.limits import PREFILL_KEY_BLOCK
 
 
 class Kernels:
     """Plain torch on any device. See reference.py and reference_attention.py for what each kernel does."""
 
     name = "torch"
+    prefill_key_block = PREFILL_KEY_BLOCK  # keys of a prompt that attention takes at a time
 
     rms_norm = staticmethod(reference.rms_norm)
     add_rms_norm = staticmethod(reference.add_rms_norm)
