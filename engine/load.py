@@ -14,7 +14,8 @@ from engine.core import EngineCore
 from engine.errors import ConfigError
 from engine.grammar.compiler import GrammarCompiler
 from engine.grammar.tokens import GrammarTokens, load_grammar_tokens
-from engine.kernels.registry import choose_kernels
+from engine.kernels.packed import FP8
+from engine.kernels.registry import FP8_CACHE, choose_kernels
 from engine.layers.weight import Forms
 from engine.messages import GenerateRequest, Loading, Planned, Ready, SamplingParams
 from engine.models.causal import CausalModel
@@ -90,6 +91,11 @@ def load(config: EngineConfig, report: Report) -> Loaded:
     folder, device = Path(config.model_path), choose_device(config.device)
     config = msgspec.structs.replace(config, device=device.type)
     kernels = choose_kernels(config.kernels, device.type)
+    if config.kv_cache_dtype == "fp8" and kernels.name not in FP8_CACHE:
+        raise ConfigError(
+            f"--kv-cache-dtype fp8: the {kernels.name} kernels cannot read it; use --kernels {' or '.join(FP8_CACHE)}"
+        )
+    config = msgspec.structs.replace(config, kernels=kernels.name)
     model_config = load_model_config(folder)
     plan = plan_memory(config, model_config, free_memory(device))
     report(Planned(list(plan.lines)))
@@ -99,7 +105,8 @@ def load(config: EngineConfig, report: Report) -> Loaded:
     dtype: torch.dtype = getattr(torch, plan.dtype)
     forms = Forms(dtype, formats_of(config, model_config), kernels)
     loaded = load_model(folder, model_config, forms, device, _in_percent("loading weights", plan.weight_bytes, report))
-    kv = KVStore(model_config, plan.kv_blocks, config.block_size, dtype, device)
+    cached = FP8 if config.kv_cache_dtype == "fp8" else dtype
+    kv = KVStore(model_config, plan.kv_blocks, config.block_size, cached, device)
     notes = [f"kernels: {kernels.describe()}", *plan.notes, *loaded.notes]
     return Loaded(config, model_config, plan, device, loaded.model, kv, notes, grammar_tokens)
 

@@ -76,6 +76,13 @@ class Settings:
     kernels: str = option(
         "auto", one_of("auto", "triton", "torch"), MODEL, "What computes. auto: the fastest that this machine can use."
     )
+    kv_cache_dtype: str = option(
+        "auto",
+        one_of("auto", "fp8"),
+        MODEL,
+        "How the KV cache is kept. auto: as the model computes; fp8: in half the memory, at a cost that `abruzzi "
+        "check-quantization` tells.",
+    )
     max_model_len: int | None = option(
         None, whole_number(1), MODEL, "Longest prompt plus answer, in tokens. Default: what the checkpoint allows."
     )

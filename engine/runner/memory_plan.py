@@ -7,12 +7,18 @@ Letters: D model, H heads, L latent, N head without rotary, R rotary, Q = N + R,
 keys, W head, T tokens of a step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.config import EngineConfig
 from engine.errors import ConfigError, DoesNotFit
 from engine.kernels.formats import FP8_BLOCK, Formats
-from engine.kernels.limits import PREFILL_KEY_BLOCK, PREFILL_QUERY_BLOCK, UNPACKED_VALUES, UNPACKING_BYTES
+from engine.kernels.limits import (
+    PREFILL_KEY_BLOCK,
+    PREFILL_KEY_BLOCK_TRITON,
+    PREFILL_QUERY_BLOCK,
+    UNPACKED_VALUES,
+    UNPACKING_BYTES,
+)
 from engine.messages import PlanLine
 from engine.models.batch import DECODE_WORKSPACE_TOKENS
 from engine.models.config import GQAConfig, MLAConfig, MLPConfig, ModelConfig, MoEConfig
@@ -78,6 +84,8 @@ def plan_memory(engine: EngineConfig, model: ModelConfig, available_bytes: int) 
     fit = _fit(engine, model, available_bytes, size, longest)
     kv_tokens = fit.blocks * engine.block_size
     max_model_len = _max_model_len(engine, model, kv_tokens, notes)
+    if engine.kv_cache_dtype == "fp8":
+        notes.append("the KV cache is kept in fp8 (abruzzi check-quantization --kv-cache-dtype tells what that costs)")
     if engine.quantize is not None:
         notes.append(f"matrices are packed in {engine.quantize} (abruzzi check-quantization tells what that costs)")
     detail = f"{fit.blocks:,} blocks of {engine.block_size}, {kv_tokens:,} tokens"
@@ -123,7 +131,7 @@ def _fit(engine: EngineConfig, model: ModelConfig, available_bytes: int, size: i
             + ("--dtype bfloat16, " if size == FP32 else "")
             + f"or a smaller workspace by --max-batch-tokens below {engine.max_batch_tokens}"
         )
-    block_bytes = engine.block_size * kv_bytes_per_token(model, size)
+    block_bytes = engine.block_size * kv_bytes_per_token(model, formats_of(engine, model).cached_bytes(size))
     return _Fit(weights, workspace, _kv_blocks(engine, model, left, block_bytes), block_bytes)
 
 
@@ -134,10 +142,12 @@ def _weights(engine: EngineConfig, model: ModelConfig, size: int) -> list[PlanLi
 
 
 def formats_of(engine: EngineConfig, model: ModelConfig) -> Formats:
-    """The formats that the model's matrices have in memory: the checkpoint's, or what was asked for."""
+    """The formats that the model's matrices and its cached tokens have in memory: the checkpoint's, or what was asked
+    for."""
+    kv = engine.kv_cache_dtype
     if engine.quantize is None:
-        return model.formats
-    return Formats(linear=engine.quantize, experts=engine.quantize)
+        return replace(model.formats, kv=kv)
+    return Formats(linear=engine.quantize, experts=engine.quantize, kv=kv)
 
 
 def _workspace(engine: EngineConfig, model: ModelConfig, size: int, longest: int) -> list[PlanLine]:
@@ -150,7 +160,7 @@ def _workspace(engine: EngineConfig, model: ModelConfig, size: int, longest: int
     unpacking = _unpacking(formats_of(engine, model), model)
     slack = max(int(ALLOCATOR_SLACK * (attention + activations + logits + unpacking)), ALLOCATOR_FLOOR)
     return [
-        PlanLine("workspace: attention", attention, f"{PREFILL_QUERY_BLOCK} queries by {PREFILL_KEY_BLOCK} keys"),
+        PlanLine("workspace: attention", attention, f"{PREFILL_QUERY_BLOCK} queries by {_key_block(engine)} keys"),
         PlanLine("workspace: activations", activations, f"{engine.max_batch_tokens:,} tokens a step"),
         PlanLine("workspace: logits", logits, f"{rows:,} rows and their sampling"),
         *([PlanLine("workspace: unpacking", unpacking, "packed matrices, some rows at a time")] if unpacking else []),
@@ -175,7 +185,7 @@ def _grammar_bytes(engine: EngineConfig, available_bytes: int) -> int:
 
 def _unpacking(formats: Formats, model: ModelConfig) -> int:
     """The rows of one matrix that are unpacked at a time, at least a block of the widest."""
-    if formats == Formats():
+    if formats.linear == formats.experts == "plain":
         return 0
     widest = max(matrix.columns for held in matrices(model).values() for matrix in held)
     return max(UNPACKED_VALUES, FP8_BLOCK * widest) * UNPACKING_BYTES
@@ -198,7 +208,8 @@ def _mla_workspace(engine: EngineConfig, D: int, attention: MLAConfig, size: int
     # Normalised input, first stage and its norms; queries before, during (fp32) and after rotation; outputs.
     projections = T * ((D + 2 * first_stage + 3 * H * Q + 2 * H * V + D) * size + 2 * (H + 1) * R * FP32)
     expanded = _key_block(engine) * (2 * C + H * (2 * N + R + 2 * V)) * size
-    decode = keys * (2 * C * size + H * (2 * FP32 + 2 * size) + 1) + rows * H * (2 * C + 2 * L + V) * size
+    gathered = 2 * C * size + (C if engine.kv_cache_dtype == "fp8" else 0)  # once as it is cached
+    decode = keys * (gathered + H * (2 * FP32 + 2 * size) + 1) + rows * H * (2 * C + 2 * L + V) * size
     return projections + max(_prefill_workspace(engine, H, Q, V, size) + expanded, decode)
 
 
@@ -209,12 +220,14 @@ def _gqa_workspace(engine: EngineConfig, D: int, attention: GQAConfig, size: int
     projections = T * ((D + (4 * every + 2 * H) * W + D) * size + 2 * (H + G) * W * FP32)
     expanded = _key_block(engine) * (2 * G + 2 * H) * W * size
     # The gathered keys and values, and contiguous copies of both for the two products.
-    decode = keys * (4 * G * W * size + H * (2 * FP32 + 2 * size) + 1) + rows * H * 3 * W * size
+    gathered = 4 * G * W * size + (2 * G * W if engine.kv_cache_dtype == "fp8" else 0)
+    decode = keys * (gathered + H * (2 * FP32 + 2 * size) + 1) + rows * H * 3 * W * size
     return projections + max(_prefill_workspace(engine, H, W, W, size) + expanded, decode)
 
 
 def _key_block(engine: EngineConfig) -> int:
-    return max(PREFILL_KEY_BLOCK, engine.block_size)
+    keys = PREFILL_KEY_BLOCK_TRITON if engine.kernels == "triton" else PREFILL_KEY_BLOCK
+    return max(keys, engine.block_size)
 
 
 def _prefill_workspace(engine: EngineConfig, H: int, Q: int, V: int, size: int) -> int:

@@ -1,5 +1,7 @@
 """The arithmetic of capacity against published figures, and against the engine's own plan."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,13 +19,14 @@ def test_published_figures_of_kimi() -> None:
     """Weights and cache of Kimi K2 in INT4 (K2.5's layout) and FP8."""
     k25 = model_config("Kimi-K2.5")
     assert rank_weights(k25, k25.formats, 1)["experts"] == pytest.approx(571e9, rel=1e-3)
-    assert rank_kv_bytes(k25, 8) == rank_kv_bytes(k25, 1) == 70_272
+    assert rank_kv_bytes(k25, k25.formats, 8) == rank_kv_bytes(k25, k25.formats, 1) == 70_272
     one_expert = rank_weights(k25, k25.formats, 1)["experts"] / 60 / 384
     assert one_expert == pytest.approx(24.8e6, rel=2e-3)
     k2 = model_config("moonshotai/Kimi-K2-Instruct")
     assert k2.formats == Formats(linear="fp8", experts="fp8")
     assert rank_weights(k2, k2.formats, 1)["experts"] / 60 / 384 == pytest.approx(44.05e6, rel=1e-3)
-    assert rank_kv_bytes(model_config("qwen3-30b-a3b"), 1) == 98_304
+    assert rank_kv_bytes(k25, replace(k25.formats, kv="fp8"), 1) == 70_272 // 2
+    assert rank_kv_bytes(model_config("qwen3-30b-a3b"), Formats(), 1) == 98_304
 
 
 @pytest.mark.parametrize(
