@@ -14,8 +14,9 @@ from engine.core import EngineCore
 from engine.errors import ConfigError
 from engine.grammar.compiler import GrammarCompiler
 from engine.grammar.tokens import GrammarTokens, load_grammar_tokens
+from engine.kernels.backend import Kernels
 from engine.kernels.packed import FP8
-from engine.kernels.registry import FP8_CACHE, choose_kernels
+from engine.kernels.registry import FP8_CACHE, choose_kernels, describe
 from engine.layers.weight import Forms
 from engine.messages import GenerateRequest, Loading, Planned, Ready, SamplingParams
 from engine.models.causal import CausalModel
@@ -24,7 +25,7 @@ from engine.models.configs.read import load_model_config
 from engine.runner.inputs import InputBuilder
 from engine.runner.kv_store import KVStore
 from engine.runner.machine import choose_device, choose_threads, free_memory
-from engine.runner.memory_plan import MemoryPlan, formats_of, plan_memory
+from engine.runner.memory_plan import MemoryPlan, formats_of, plan_memory, resolve_dtype
 from engine.runner.prompt_scorer import PromptScorer
 from engine.runner.runner import Runner
 from engine.runner.sampler import Sampler
@@ -89,26 +90,28 @@ class Loaded:
 def load(config: EngineConfig, report: Report) -> Loaded:
     """Plans, then allocates and loads. Raises ConfigError."""
     folder, device = Path(config.model_path), choose_device(config.device)
-    config = msgspec.structs.replace(config, device=device.type)
-    kernels = choose_kernels(config.kernels, device.type)
-    if config.kv_cache_dtype == "fp8" and kernels.name not in FP8_CACHE:
-        raise ConfigError(
-            f"--kv-cache-dtype fp8: the {kernels.name} kernels cannot read it; use --kernels {' or '.join(FP8_CACHE)}"
-        )
-    config = msgspec.structs.replace(config, kernels=kernels.name)
-    model_config = load_model_config(folder)
+    model_config, asked = load_model_config(folder), config
+    dtype: torch.dtype = getattr(torch, resolve_dtype(asked.dtype, model_config)[0])
+    kernels = choose_kernels(asked.kernels, device.type, dtype)
+    _check_cache(asked, kernels)
+    config = msgspec.structs.replace(asked, device=device.type, kernels=kernels.name)
     plan = plan_memory(config, model_config, free_memory(device))
     report(Planned(list(plan.lines)))
     grammar_tokens = _grammar_tokens(folder, model_config)  # before the first step, which it would hold up
-    if threads := choose_threads(config.threads, plan.weight_bytes):
-        torch.set_num_threads(threads)
-    dtype: torch.dtype = getattr(torch, plan.dtype)
+    kernels.set_threads(choose_threads(config.threads, plan.weight_bytes))
     forms = Forms(dtype, formats_of(config, model_config), kernels)
     loaded = load_model(folder, model_config, forms, device, _in_percent("loading weights", plan.weight_bytes, report))
     cached = FP8 if config.kv_cache_dtype == "fp8" else dtype
     kv = KVStore(model_config, plan.kv_blocks, config.block_size, cached, device)
-    notes = [f"kernels: {kernels.describe()}", *plan.notes, *loaded.notes]
+    notes = [describe(kernels, asked.kernels, device.type, dtype), *plan.notes, *loaded.notes]
     return Loaded(config, model_config, plan, device, loaded.model, kv, notes, grammar_tokens)
+
+
+def _check_cache(asked: EngineConfig, kernels: Kernels) -> None:
+    if asked.kv_cache_dtype == "fp8" and kernels.name not in FP8_CACHE:
+        raise ConfigError(
+            f"--kv-cache-dtype fp8: the {kernels.name} kernels cannot read it; use --kernels {' or '.join(FP8_CACHE)}"
+        )
 
 
 def _grammar_tokens(folder: Path, model_config: ModelConfig) -> GrammarTokens | str:

@@ -74,7 +74,10 @@ class Settings:
     )
     device: str = option("auto", one_of("auto", "cpu", "cuda"), MODEL, "Where the model runs.")
     kernels: str = option(
-        "auto", one_of("auto", "triton", "torch"), MODEL, "What computes. auto: the fastest that this machine can use."
+        "auto",
+        one_of("auto", "native", "triton", "torch"),
+        MODEL,
+        "What computes. auto: the fastest that this machine can use.",
     )
     kv_cache_dtype: str = option(
         "auto",

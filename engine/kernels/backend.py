@@ -4,6 +4,8 @@ A backend is a class below this one that brings faster versions of some kernels 
 not bring is done in plain torch, and its `describe` says so. Layers are handed their backend and never choose.
 """
 
+import torch
+
 from engine.kernels import reference, reference_attention
 from engine.kernels.limits import PREFILL_KEY_BLOCK
 
@@ -28,6 +30,11 @@ class Kernels:
     gqa_store = staticmethod(reference_attention.gqa_store)
     gqa_decode = staticmethod(reference_attention.gqa_decode)
     gqa_prefill = staticmethod(reference_attention.gqa_prefill)
+
+    def set_threads(self, threads: int | None) -> None:
+        """How many CPU threads compute; None: one a core."""
+        if threads is not None:
+            torch.set_num_threads(threads)
 
     def describe(self) -> str:
         """What an operator should know of this choice, in a few words."""

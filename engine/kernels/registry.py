@@ -2,18 +2,22 @@
 
 from collections.abc import Callable
 
+import torch
+
 from engine.errors import ConfigError
 from engine.kernels.backend import TORCH, Kernels
+from engine.kernels.cpu.kernels import make_native
 
-# A backend's maker, called with the device's type; raises ConfigError with the reason if it cannot be used there.
-Maker = Callable[[str], Kernels]
+# A backend's maker, called with the device's type and the model's dtype; raises ConfigError with the reason if it
+# cannot be used there.
+Maker = Callable[[str, torch.dtype], Kernels]
 
 
-def _torch(device: str) -> Kernels:
+def _torch(device: str, dtype: torch.dtype) -> Kernels:
     return TORCH
 
 
-def _triton(device: str) -> Kernels:
+def _triton(device: str, dtype: torch.dtype) -> Kernels:
     if device != "cuda":
         raise ConfigError(f"--kernels triton: needs an NVIDIA GPU, and the device is {device}; use --kernels auto")
     try:
@@ -27,28 +31,36 @@ def _triton(device: str) -> Kernels:
 
 
 # In the order in which `auto` tries them.
-BACKENDS: dict[str, Maker] = {"triton": _triton, "torch": _torch}
+BACKENDS: dict[str, Maker] = {"native": make_native, "triton": _triton, "torch": _torch}
 # Those that read and write a KV cache in fp8.
 FP8_CACHE = ("triton", "torch")
 
 
-def choose_kernels(name: str, device: str) -> Kernels:
-    """The backend of that name for a device's type, or with `auto` the first that is usable. Raises ConfigError."""
+def choose_kernels(name: str, device: str, dtype: torch.dtype) -> Kernels:
+    """The backend of that name for a device's type and a model's dtype, or with `auto` the first that is usable.
+    Raises ConfigError."""
     if name == "auto":
-        tried = (_tried(maker, device)[0] for maker in BACKENDS.values())
+        tried = (_tried(maker, device, dtype)[0] for maker in BACKENDS.values())
         return next(kernels for kernels in tried if kernels is not None)
     if name not in BACKENDS:
         raise ConfigError(f"--kernels {name}: only auto, {', '.join(BACKENDS)} are known")
-    return BACKENDS[name](device)
+    return BACKENDS[name](device, dtype)
 
 
-def why_unusable(name: str, device: str) -> str | None:
+def why_unusable(name: str, device: str, dtype: torch.dtype) -> str | None:
     """Why a backend cannot be used on a device's type; None if it can."""
-    return _tried(BACKENDS[name], device)[1]
+    return _tried(BACKENDS[name], device, dtype)[1]
 
 
-def _tried(maker: Maker, device: str) -> tuple[Kernels | None, str | None]:
+def describe(kernels: Kernels, asked: str, device: str, dtype: torch.dtype) -> str:
+    """What an operator should know of a choice: what computes, and why faster ones do not."""
+    faster = list(BACKENDS)[: list(BACKENDS).index(kernels.name)] if asked == "auto" else []
+    reasons = [f"; {why_unusable(name, device, dtype)}" for name in faster]
+    return f"kernels: {kernels.describe()}{''.join(reasons)}"
+
+
+def _tried(maker: Maker, device: str, dtype: torch.dtype) -> tuple[Kernels | None, str | None]:
     try:
-        return maker(device), None
+        return maker(device, dtype), None
     except ConfigError as reason:
         return None, str(reason)

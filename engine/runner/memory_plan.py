@@ -74,7 +74,7 @@ def plan_memory(engine: EngineConfig, model: ModelConfig, available_bytes: int) 
 
     Raises DoesNotFit, which names sizes and the flag to change, or ConfigError for a value that makes no sense.
     """
-    dtype, notes = _resolve_dtype(engine.dtype, model)
+    dtype, notes = resolve_dtype(engine.dtype, model)
     size = DTYPE_BYTES[dtype]
     longest = _longest(engine, model)
     if engine.max_model_len is None and longest > DECODE_WORKSPACE_TOKENS:
@@ -261,7 +261,8 @@ def _sparse_workspace(moe: MoEConfig, D: int, T: int, size: int) -> int:
     return visits + shared + routing
 
 
-def _resolve_dtype(asked: str, model: ModelConfig) -> tuple[str, list[str]]:
+def resolve_dtype(asked: str, model: ModelConfig) -> tuple[str, list[str]]:
+    """The dtype to compute in, and what to tell of it. Raises ConfigError."""
     if asked == "auto":
         if model.dtype == "float16":
             return "bfloat16", ["the checkpoint's float16 weights are converted to bfloat16"]

@@ -66,14 +66,14 @@ def test_models_are_the_same_with_it(name: str) -> None:
 
 def test_it_is_refused_without_a_gpu() -> None:
     with pytest.raises(ConfigError, match=r"--kernels triton: needs an NVIDIA GPU, and the device is cpu"):
-        choose_kernels("triton", "cpu")
-    assert choose_kernels("auto", "cpu").name != "triton"
+        choose_kernels("triton", "cpu", torch.bfloat16)
+    assert choose_kernels("auto", "cpu", torch.bfloat16).name != "triton"
 
 
 def test_it_is_refused_without_triton() -> None:
     code = (
         "import sys; sys.modules['triton'] = None; from engine.kernels.registry import why_unusable; "
-        "print(why_unusable('triton', 'cuda'))"
+        "import torch; print(why_unusable('triton', 'cuda', torch.bfloat16))"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "Triton cannot be imported" in run.stdout
@@ -81,5 +81,5 @@ def test_it_is_refused_without_triton() -> None:
 
 
 def test_it_is_what_auto_takes_on_a_gpu() -> None:
-    assert why_unusable("triton", "cuda") is None
-    assert choose_kernels("auto", "cuda").name == "triton"
+    assert why_unusable("triton", "cuda", torch.bfloat16) is None
+    assert choose_kernels("auto", "cuda", torch.bfloat16).name == "triton"

@@ -1,0 +1,78 @@
+// Vectors of LANES floats, in GCC's own vector language. Included inside an instruction set's namespace, which defines
+// ABRUZZI_LANES, and ABRUZZI_BF16 where it multiplies pairs of bfloat16.
+
+constexpr int LANES = ABRUZZI_LANES;
+constexpr int GROUP = 32;  // columns that are loaded together: a group of the int formats
+constexpr int VECTORS = GROUP / LANES;
+
+typedef float Floats __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef int32_t Ints __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef uint32_t Words __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef uint16_t Halves __attribute__((vector_size(LANES * 2), aligned(2), may_alias));
+typedef uint8_t Bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
+typedef int8_t SignedBytes __attribute__((vector_size(LANES), aligned(1), may_alias));
+
+static inline Floats splat(float value) { return Floats{} + value; }
+
+static inline float to_float(bf16 value) {
+    uint32_t bits = uint32_t(value) << 16;
+    float result;
+    std::memcpy(&result, &bits, 4);
+    return result;
+}
+
+static inline bf16 to_bf16(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    if (value != value) return bf16(bits >> 16) | 0x40;
+    return bf16((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+static inline Floats load(const float* from) { return *reinterpret_cast<const Floats*>(from); }
+
+static inline Floats load(const bf16* from) {
+    const Words wide = __builtin_convertvector(*reinterpret_cast<const Halves*>(from), Words) << 16;
+    return reinterpret_cast<Floats>(wide);
+}
+
+static inline void store(float* to, Floats values) { *reinterpret_cast<Floats*>(to) = values; }
+
+static inline void store(bf16* to, Floats values) {
+#if ABRUZZI_BF16
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(__m512(values)));
+#else
+    const Words bits = reinterpret_cast<Words>(values);
+    const Words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    const Words nan = (bits >> 16) | 0x40;
+    const Ints is_nan = values != values;
+    const Words chosen = (rounded & ~reinterpret_cast<Words>(is_nan)) | (nan & reinterpret_cast<Words>(is_nan));
+    *reinterpret_cast<Halves*>(to) = __builtin_convertvector(chosen, Halves);
+#endif
+}
+
+static inline float sum(Floats values) {
+#if ABRUZZI_LANES == 16
+    return _mm512_reduce_add_ps(__m512(values));
+#else
+    float total = 0;
+    for (int lane = 0; lane < LANES; lane++) total += values[lane];
+    return total;
+#endif
+}
+
+// e to the power of x, relative error below 1e-7 (the polynomial is Cephes' for the exponential of a float).
+static inline Floats exponential(Floats x) {
+    x = x < splat(-87.0f) ? splat(-87.0f) : x;  // NaN stays
+    x = x > splat(88.0f) ? splat(88.0f) : x;
+    const Floats magic = splat(12582912.0f);  // adding it rounds to a whole number
+    const Floats whole = (x * 1.44269504088896341f + magic) - magic;
+    const Floats rest = x - whole * 0.693359375f - whole * -2.12194440e-4f;
+    Floats power = splat(1.9875691500e-4f);
+    for (float factor : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
+        power = power * rest + factor;
+    power = power * rest * rest + rest + 1.0f;
+    const Ints exponent = (__builtin_convertvector(whole, Ints) + 127) << 23;
+    return power * reinterpret_cast<Floats>(exponent);
+}
+
+static inline Floats silu(Floats x) { return x / (1.0f + exponential(-x)); }
