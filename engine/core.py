@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from engine.errors import RequestRefused
+from engine.errors import DeviceMemoryExhausted, RequestRefused
 from engine.grammar.compiler import GrammarCompiler
 from engine.grammar.waiting import WaitingForGrammar
 from engine.messages import GenerateRequest, StepOutput, StepReport
@@ -18,6 +18,11 @@ from engine.scheduling.plan import StepPlan, StepResult
 from engine.scheduling.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
+
+NO_MEMORY = (
+    "the device has too little memory for this request beside the others; the server's operator can lower "
+    "--max-batch-tokens, --max-running or --kv-cache-memory"
+)
 
 
 class StepRunner(Protocol):
@@ -75,8 +80,8 @@ class EngineCore:
         return StepReport(outputs, self.scheduler.stats(StepPlan([], [], [], 0), 0.0))
 
     def step(self) -> StepReport:
-        """One step. A failure of the forward pass (out of memory, a broken kernel) ends the step's requests with an
-        error; those that were not part of it go on."""
+        """One step. A failure of the forward pass (a broken kernel) ends the step's requests with an error; those that
+        were not part of it go on. A lack of device memory ends the largest of them; the others are planned again."""
         started = self._clock()
         refused = self._let_in()
         plan = self.scheduler.schedule(started)
@@ -99,6 +104,9 @@ class EngineCore:
     def _run(self, plan: StepPlan) -> list[StepOutput]:
         try:
             result = self._runner.run(plan)
+        except DeviceMemoryExhausted as error:
+            logger.error("a step of %d tokens found no memory on the device: %s", plan.total_tokens, error)
+            return self.scheduler.fail_largest(plan, "engine_error", f"{NO_MEMORY}: {error}")
         except Exception as error:
             logger.exception("a step of %d tokens failed", plan.total_tokens)
             return self.scheduler.fail(plan, "engine_error", f"the model could not compute this step: {error}")

@@ -11,7 +11,7 @@ import torch
 
 from engine.config import EngineConfig
 from engine.core import EngineCore
-from engine.errors import ConfigError
+from engine.errors import ConfigError, DoesNotFit
 from engine.grammar.compiler import GrammarCompiler
 from engine.grammar.tokens import GrammarTokens, load_grammar_tokens
 from engine.kernels.backend import Kernels
@@ -19,9 +19,12 @@ from engine.kernels.packed import FP8
 from engine.kernels.registry import FP8_CACHE, choose_kernels, describe
 from engine.layers.weight import Forms
 from engine.messages import GenerateRequest, Loading, Planned, Ready, SamplingParams
+from engine.models.batch import DECODE_WORKSPACE_TOKENS
 from engine.models.causal import CausalModel
 from engine.models.config import ModelConfig
 from engine.models.configs.read import load_model_config
+from engine.runner.cuda_graphs import CudaRecorder, DecodeGraphs
+from engine.runner.graph_sizes import padded_sizes, records_graphs
 from engine.runner.inputs import InputBuilder
 from engine.runner.kv_store import KVStore
 from engine.runner.machine import choose_device, choose_threads, free_memory
@@ -47,14 +50,25 @@ class Loaded:
     kv: KVStore
     notes: list[str]
     grammar_tokens: GrammarTokens | str  # or why there are none
+    kernels: Kernels
+    graphs: DecodeGraphs | None = None
 
     def new_runner(self) -> Runner:
         """A runner with no requests. One at a time: runners of one Loaded share its KV cache."""
-        rows, blocks = self.config.max_running, -(-self.plan.max_model_len // self.config.block_size)
-        inputs = InputBuilder(rows, blocks, self.config.block_size, self.device)
-        sampler = Sampler(rows, self.model_config.vocab_size, self.device)
+        rows, kernels = self.config.max_running, self.kernels
+        blocks = most_blocks(self.config, self.plan)
+        workspace = DECODE_WORKSPACE_TOKENS if kernels.gathers_context else rows * blocks * self.config.block_size
+        inputs = InputBuilder(rows, blocks, self.config.block_size, self.device, workspace)
+        sampler = Sampler(rows, self.model_config.vocab_size, self.device, kernels.draw)
         scorer = PromptScorer(self.model.logits, min(rows, self.config.max_batch_tokens))
-        return Runner(self.model, self.kv, inputs, sampler, scorer)
+        return Runner(self.graphs or self.model, self.kv, inputs, sampler, scorer)
+
+    @property
+    def warm_up_tokens(self) -> int:
+        """Of the warm-up's prompt: on a GPU as large a step as there can be, so that its memory is found or not."""
+        if self.device.type != "cuda":
+            return 1
+        return min(self.config.max_batch_tokens, self.plan.max_model_len - 1)
 
     def new_core(self) -> EngineCore:
         """An engine with the configured bounds."""
@@ -104,7 +118,17 @@ def load(config: EngineConfig, report: Report) -> Loaded:
     cached = FP8 if config.kv_cache_dtype == "fp8" else dtype
     kv = KVStore(model_config, plan.kv_blocks, config.block_size, cached, device)
     notes = [describe(kernels, asked.kernels, device.type, dtype), *plan.notes, *loaded.notes]
-    return Loaded(config, model_config, plan, device, loaded.model, kv, notes, grammar_tokens)
+    graphs = None
+    if records_graphs(config):
+        report(Loading("recording CUDA graphs", 1.0))
+        sizes = padded_sizes(config.max_running)
+        graphs = DecodeGraphs(loaded.model, kv, sizes, most_blocks(config, plan), device, CudaRecorder())
+    return Loaded(config, model_config, plan, device, loaded.model, kv, notes, grammar_tokens, kernels, graphs)
+
+
+def most_blocks(config: EngineConfig, plan: MemoryPlan) -> int:
+    """Of one request."""
+    return -(-plan.max_model_len // config.block_size)
 
 
 def _check_cache(asked: EngineConfig, kernels: Kernels) -> None:
@@ -124,15 +148,22 @@ def _grammar_tokens(folder: Path, model_config: ModelConfig) -> GrammarTokens | 
 
 def load_core(config: EngineConfig, report: Report) -> tuple[EngineCore, Ready]:
     """A warm engine and its announcement. Raises ConfigError."""
-    loaded = load(config, report)
-    report(Loading("warming up", 1.0))
-    warm_up(loaded.new_core())
+    try:
+        loaded = load(config, report)
+        report(Loading("warming up", 1.0))
+        warm_up(loaded.new_core(), loaded.warm_up_tokens)
+    except torch.OutOfMemoryError as error:
+        raise DoesNotFit(
+            "the device ran out of memory while loading: lower --kv-cache-memory, --max-batch-tokens from "
+            f"{config.max_batch_tokens} or --max-running from {config.max_running} "
+            f"({str(error).partition(chr(10))[0]})"
+        ) from None
     return loaded.new_core(), loaded.ready()
 
 
-def warm_up(core: EngineCore) -> None:
-    """One token through the whole path: the first request of a user should not be the one that finds out."""
-    request = GenerateRequest("warm-up", [0], SamplingParams(max_tokens=1, temperature=0.0), arrival=0.0)
+def warm_up(core: EngineCore, tokens: int = 1) -> None:
+    """A prompt through the whole path: the first request of a user should not be the one that finds out."""
+    request = GenerateRequest("warm-up", [0] * tokens, SamplingParams(max_tokens=1, temperature=0.0), arrival=0.0)
     core.add(request)
     while core.has_work:
         for output in core.step().outputs:

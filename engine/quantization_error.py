@@ -2,7 +2,8 @@
 next-token distributions are compared.
 
 Run as a program: JSON on standard input ({"model": folder, "quantize": "int4" or null, "kv_cache_dtype": "auto" or
-"fp8", "token_ids": [...], "window": 512}), JSON on standard output. One model is in memory at a time. Shapes: T tokens of a window, V vocabulary.
+"fp8", "token_ids": [...], "window": 512}), JSON on standard output. One model is in memory at a time.
+Shapes: T tokens of a window, V vocabulary.
 """
 
 import json
@@ -45,8 +46,8 @@ class QuantizationError:
 def quantization_error(
     folder: Path, quantize: Format | None, token_ids: Sequence[int], window: int, kv: KVFormat = "auto"
 ) -> QuantizationError:
-    """Reads `token_ids` in windows, each on its own. `quantize` None leaves the matrices as they are. Raises ConfigError for checkpoints that cannot be loaded and texts
-    shorter than two tokens."""
+    """Reads `token_ids` in windows, each on its own. `quantize` None leaves the matrices as they are. Raises
+    ConfigError for checkpoints that cannot be loaded and texts shorter than two tokens."""
     if len(token_ids) < 2:
         raise ConfigError(f"the text has {len(token_ids)} tokens; two are needed to predict one")
     config = load_model_config(folder)

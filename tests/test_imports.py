@@ -51,8 +51,7 @@ ALLOWED = {
     "engine.doctor": (),
     "engine.core": ("engine.scheduling", "engine.runner", "engine.grammar", "engine.messages", "engine.errors"),
     "engine.load": (
-        "engine.kernels.packed",
-        "engine.kernels.registry",
+        "engine.kernels",
         "engine.layers.weight",
         "engine.core",
         "engine.grammar",

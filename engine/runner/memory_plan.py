@@ -9,6 +9,8 @@ keys, W head, T tokens of a step.
 
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from engine.config import EngineConfig
 from engine.errors import ConfigError, DoesNotFit
 from engine.kernels.formats import FP8_BLOCK, Formats
@@ -23,6 +25,7 @@ from engine.messages import PlanLine
 from engine.models.batch import DECODE_WORKSPACE_TOKENS
 from engine.models.config import GQAConfig, MLAConfig, MLPConfig, ModelConfig, MoEConfig
 from engine.models.sizes import count_parameters, kv_bytes_per_token, matrices, weight_bytes
+from engine.runner.graph_sizes import padded_sizes, records_graphs
 
 DTYPE_BYTES = {"bfloat16": 2, "float32": 4}
 FP32 = 4
@@ -34,6 +37,11 @@ ALLOCATOR_FLOOR = 32 << 20
 # fp32 rows of the vocabulary that sampling holds at once beside the logits when every request asks for the most:
 # log-probabilities, penalties and their counts, scaled, sorted with int64 places, summed in fp64. Measured: 12.8.
 SAMPLER_ROWS = 14
+# What split decode attention leaves to be merged (engine/kernels/triton/merge.py): two programs a multiprocessor,
+# rounded up to a power of two, each with 64 heads of 512 values in fp32.
+DECODE_PARTS_BYTES = 512 * 64 * 512 * 4
+# A recorded layer: about 20 kernels of at most some KB. An allowance; nobody has measured it.
+GRAPH_LAYER_BYTES = 128 << 10
 # Grammars live in the host's memory. The library's trie over the vocabulary, for a token (measured for 163,840: 762);
 # the two processes that try grammars first; and what compiled grammars may take, in use and kept.
 GRAMMAR_TOKEN_BYTES = 800
@@ -159,7 +167,9 @@ def _workspace(engine: EngineConfig, model: ModelConfig, size: int, longest: int
     logits = rows * (model.hidden_size * size + model.vocab_size * (size + FP32 + SAMPLER_ROWS * FP32))
     unpacking = _unpacking(formats_of(engine, model), model)
     slack = max(int(ALLOCATOR_SLACK * (attention + activations + logits + unpacking)), ALLOCATOR_FLOOR)
+    graphs = _graphs(engine, model, size)
     return [
+        *graphs,
         PlanLine("workspace: attention", attention, f"{PREFILL_QUERY_BLOCK} queries by {_key_block(engine)} keys"),
         PlanLine("workspace: activations", activations, f"{engine.max_batch_tokens:,} tokens a step"),
         PlanLine("workspace: logits", logits, f"{rows:,} rows and their sampling"),
@@ -181,6 +191,18 @@ def _grammar_bytes(engine: EngineConfig, available_bytes: int) -> int:
     if engine.device == "cuda":
         return GRAMMAR_MAX
     return min(GRAMMAR_MAX, max(GRAMMAR_MIN, int(available_bytes * GRAMMAR_SHARE)))
+
+
+def _graphs(engine: EngineConfig, model: ModelConfig, size: int) -> list[PlanLine]:
+    """Recorded decode steps: what they compute with is theirs for ever, once for all sizes, and each has a description
+    for every kernel of every layer. The second is reckoned from published figures, not yet measured here."""
+    if not records_graphs(engine):
+        return []
+    sizes = padded_sizes(engine.max_running)
+    one = msgspec.structs.replace(engine, max_batch_tokens=max(2, sizes[-1]))
+    held = _activation_workspace(one, model, size) + DECODE_PARTS_BYTES
+    described = len(sizes) * model.num_hidden_layers * GRAPH_LAYER_BYTES
+    return [PlanLine("CUDA graphs", held + described, f"{len(sizes)} sizes of up to {sizes[-1]} requests")]
 
 
 def _unpacking(formats: Formats, model: ModelConfig) -> int:

@@ -5,6 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from engine.errors import DeviceMemoryExhausted
 from engine.models.batch import ForwardBatch
 from engine.runner.inputs import InputBuilder
 from engine.runner.kv_store import KVStore
@@ -33,9 +34,20 @@ class Runner:
         self._inputs = inputs
         self._sampler = sampler
 
-    @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepResult:
-        """Computes the plan's tokens, writes their KV, draws the next token where asked."""
+        """Computes the plan's tokens, writes their KV, draws the next token where asked. Raises DeviceMemoryExhausted;
+        then the plan's requests can be planned again, with its rows, as if nothing had been."""
+        try:
+            return self._run(plan)
+        except torch.OutOfMemoryError as error:
+            reason = str(error).partition("\n")[0]
+        # Here the failed step's tensors are gone: what they took can go back to the device.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise DeviceMemoryExhausted(reason)
+
+    @torch.inference_mode()
+    def _run(self, plan: StepPlan) -> StepResult:
         for row in plan.freed_rows:
             self._inputs.free_row(row)
             self._sampler.free_row(row)

@@ -57,7 +57,10 @@ def load_model(
     order = {file: number for number, file in enumerate(dict.fromkeys(files.values()))}
     expected.sort(key=lambda tensor: order[files[next(parts(tensor)).name]])
 
-    _read_all(files, expected, lambda tensor, given: _fill(model, tensor, given, forms.dtype), progress)
+    def fill(tensor: Expected, given: Packed) -> None:
+        _fill(model, tensor, staged(given) if device.type == "cuda" else given, forms.dtype)
+
+    _read_all(files, expected, fill, progress)
     return LoadedModel(model.eval(), notes)
 
 
@@ -137,6 +140,12 @@ def _allocate(model: nn.Module, device: torch.device) -> None:
             setattr(module, name, nn.Parameter(empty, requires_grad=False))
         for name, buffer in module.named_buffers(recurse=False):
             setattr(module, name, buffer.to(device))
+
+
+def staged(given: Packed) -> Packed:
+    """A copy in page-locked memory, from which the device fetches at full speed while other readers go on. torch keeps
+    such memory for the next tensor: as much as the readers have in flight."""
+    return Packed(given.format, given.values.pin_memory(), None if given.scale is None else given.scale.pin_memory())
 
 
 def _fill(model: nn.Module, tensor: Expected, given: Packed, dtype: torch.dtype) -> None:

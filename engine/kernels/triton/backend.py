@@ -6,7 +6,7 @@ from torch import Tensor
 from engine.kernels.backend import Kernels
 from engine.kernels.limits import PREFILL_KEY_BLOCK_TRITON
 from engine.kernels.packed import Packed
-from engine.kernels.triton import activation, gqa, linear, mla, moe, norm, rotary, route
+from engine.kernels.triton import activation, gqa, linear, mla, moe, norm, rotary, route, sampling
 
 
 class TritonKernels(Kernels):
@@ -27,6 +27,9 @@ class TritonKernels(Kernels):
     gqa_store = staticmethod(rotary.gqa_store)
     gqa_decode = staticmethod(gqa.gqa_decode)
     gqa_prefill = staticmethod(gqa.gqa_prefill)
+
+    draw = staticmethod(sampling.draw)
+    gathers_context = False
 
     @staticmethod
     def mlp(x_TD: Tensor, gate_up: Packed, down: Packed) -> Tensor:
