@@ -6,7 +6,8 @@ from torch import Tensor
 from engine.kernels.backend import Kernels
 from engine.kernels.limits import PREFILL_KEY_BLOCK_TRITON
 from engine.kernels.packed import Packed
-from engine.kernels.triton import activation, gqa, linear, mla, moe, norm, rotary, route, sampling
+from engine.kernels.triton import activation, gqa, linear, mla, moe, norm, rotary, sampling
+from engine.kernels.triton import route as routing
 
 
 class TritonKernels(Kernels):
@@ -18,8 +19,8 @@ class TritonKernels(Kernels):
     rms_norm = staticmethod(norm.rms_norm)
     add_rms_norm = staticmethod(norm.add_rms_norm)
     linear = staticmethod(linear.linear)
-    route = staticmethod(route.route)
-    route_softmax = staticmethod(route.route_softmax)
+    route = staticmethod(routing.route)
+    route_softmax = staticmethod(routing.route_softmax)
     moe_experts = staticmethod(moe.moe_experts)
     mla_store = staticmethod(rotary.mla_store)
     mla_decode = staticmethod(mla.mla_decode)
