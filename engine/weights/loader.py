@@ -53,7 +53,7 @@ def load_model(
 
     with torch.device("meta"):
         model = build_model(config, forms)
-    _allocate(model, device)
+    allocate(model, device)
     order = {file: number for number, file in enumerate(dict.fromkeys(files.values()))}
     expected.sort(key=lambda tensor: order[files[next(parts(tensor)).name]])
 
@@ -132,7 +132,7 @@ def _and_others(names: list[str]) -> str:
     return f", and {len(names) - 1} more" if len(names) > 1 else ""
 
 
-def _allocate(model: nn.Module, device: torch.device) -> None:
+def allocate(model: nn.Module, device: torch.device) -> None:
     """Gives every parameter its memory. Buffers were computed when the model was built; they only move."""
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):

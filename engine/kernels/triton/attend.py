@@ -29,10 +29,10 @@ class Running:
 
     @staticmethod
     def start(T: int, H: int, V: int, like: Tensor) -> "Running":
-        wide = {"dtype": torch.float32, "device": like.device}
-        return Running(
-            like.new_empty(T, H, V), torch.empty(H, T, **wide), torch.empty(H, T, **wide), torch.empty(T, H, V, **wide)
-        )
+        def wide(*shape: int) -> Tensor:
+            return torch.empty(shape, dtype=torch.float32, device=like.device)
+
+        return Running(like.new_empty(T, H, V), wide(H, T), wide(H, T), wide(T, H, V))
 
 
 @dataclass(slots=True)
