@@ -1,5 +1,6 @@
 """Runner: StepPlan -> tensors -> model -> prompt scorer, sampler -> StepResult. Owns their order; decides nothing."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -34,11 +35,12 @@ class Runner:
         self._inputs = inputs
         self._sampler = sampler
 
-    def run(self, plan: StepPlan) -> StepResult:
-        """Computes the plan's tokens, writes their KV, draws the next token where asked. Raises DeviceMemoryExhausted;
-        then the plan's requests can be planned again, with its rows, as if nothing had been."""
+    def run(self, plan: StepPlan, meanwhile: Callable[[], None] | None = None) -> StepResult:
+        """Computes the plan's tokens, writes their KV, draws the next token where asked. `meanwhile` is called while
+        the device computes, unless something fails before. Raises DeviceMemoryExhausted; then the plan's requests can
+        be planned again, with its rows, as if nothing had been."""
         try:
-            return self._run(plan)
+            return self._run(plan, meanwhile)
         except torch.OutOfMemoryError as error:
             reason = str(error).partition("\n")[0]
         # Here the failed step's tensors are gone: what they took can go back to the device.
@@ -47,7 +49,7 @@ class Runner:
         raise DeviceMemoryExhausted(reason)
 
     @torch.inference_mode()
-    def _run(self, plan: StepPlan) -> StepResult:
+    def _run(self, plan: StepPlan, meanwhile: Callable[[], None] | None) -> StepResult:
         for row in plan.freed_rows:
             self._inputs.free_row(row)
             self._sampler.free_row(row)
@@ -61,6 +63,8 @@ class Runner:
         result = StepResult([], [])
         if sampled:
             logits_NV = self._model.logits(hidden_TD.index_select(0, batch.logit_tokens_N))
-            result = self._sampler.sample(logits_NV, sampled)
+            result = self._sampler.sample(logits_NV, sampled, meanwhile)
+        elif meanwhile is not None:
+            meanwhile()
         result.prompt_logprobs = scores
         return result

@@ -116,9 +116,12 @@ class Sampler:
         rows = (self._rows[row_id] for row_id in row_ids)
         self._masks.start({i: row.grammar for i, row in enumerate(rows) if row is not None and row.grammar is not None})
 
-    def sample(self, logits_NV: Tensor, row_ids: Sequence[int]) -> StepResult:
+    def sample(
+        self, logits_NV: Tensor, row_ids: Sequence[int], meanwhile: Callable[[], None] | None = None
+    ) -> StepResult:
         """Draws the next token of each of `row_ids` from its row of float32 logits, which are used up.
-        `start_masks` of the same rows went before."""
+        `start_masks` of the same rows went before. `meanwhile` is called when the device has all it needs, before the
+        first wait for what it drew."""
         rows = [row for row in (self._rows[row_id] for row_id in row_ids) if row is not None]
         assert len(rows) == len(row_ids) == len(logits_NV), (row_ids, logits_NV.shape)
         logprobs_NV = self._wanted_logprobs(logits_NV, rows)
@@ -126,7 +129,7 @@ class Sampler:
             if row.adjusts:
                 row.adjust(logits_NV[index])
         constrained = self._masks.apply(logits_NV)
-        tokens = self._choose(logits_NV, rows)
+        tokens = self._choose(logits_NV, rows, meanwhile)
         for index, token in enumerate(tokens):
             if token == NO_TOKEN:
                 constrained.pop(index, None)
@@ -147,12 +150,17 @@ class Sampler:
                     row.append(forced)
         return StepResult(tokens, logprobs, constrained)
 
-    def _choose(self, logits_NV: Tensor, rows: list[SamplerRow]) -> list[int]:
+    def _choose(self, logits_NV: Tensor, rows: list[SamplerRow], meanwhile: Callable[[], None] | None) -> list[int]:
         """A token of each row, NO_TOKEN where the logits are not numbers."""
         if self._draw_on_device is not None:
             how_N5 = torch.tensor([_how(row) for row in rows], dtype=torch.float64).to(self._device, non_blocking=True)
-            chosen: list[int] = self._draw_on_device(logits_NV, how_N5).tolist()
+            drawn_N = self._draw_on_device(logits_NV, how_N5)
+            if meanwhile is not None:
+                meanwhile()
+            chosen: list[int] = drawn_N.tolist()
             return chosen
+        if meanwhile is not None:
+            meanwhile()
         peaks_N = logits_NV.amax(dim=-1)
         tokens = self._draw(logits_NV, peaks_N, rows)
         for index in (~peaks_N.isfinite()).nonzero()[:, 0].tolist():
