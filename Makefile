@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help install serve test test-slow test-clients lint clean
+.PHONY: help install serve test test-slow test-clients test-agents fuzz npm-clients lint clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
@@ -40,16 +40,31 @@ test-slow: $(VENV)/test.stamp   ## the tests that take long
 	@touch $@
 
 tests/clients/javascript/npm.stamp: tests/clients/javascript/package.json
-	if command -v npm >/dev/null; then cd tests/clients/javascript && npm install --silent --no-package-lock; fi
+	cd tests/clients/javascript && npm install --silent --no-package-lock
 	@touch $@
 
-CLIENTS := .venv-clients/clients.stamp .venv-clients/clients-openai2.stamp tests/clients/javascript/npm.stamp
-PYTEST_CLIENTS := bin/python -m pytest -m clients -W default
+npm-clients:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory tests/clients/javascript/npm.stamp; \
+	else echo "npm is not installed: the JavaScript clients are left out"; fi
+
+CLIENTS := $(addprefix .venv-clients/,clients.stamp clients-openai2.stamp clients-tools.stamp) npm-clients
+RUN_CLIENTS = ABRUZZI_PYTHON=$(abspath $(BIN)/python) .venv-clients/$(1)/bin/python -m pytest -m clients -W default
 ONE_LOOP := -o asyncio_mode=auto -o asyncio_default_test_loop_scope=session -o asyncio_default_fixture_loop_scope=session
+IN := tests/clients
 
 test-clients: install $(CLIENTS)   ## run other people's clients (LangChain, LiteLLM, npm openai, ...) against the server
-	.venv-clients/clients/$(PYTEST_CLIENTS) $(ONE_LOOP) tests/clients $(ARGS)
-	.venv-clients/clients-openai2/$(PYTEST_CLIENTS) tests/clients/test_litellm.py tests/clients/test_instructor.py $(ARGS)
+	$(call RUN_CLIENTS,clients) $(ONE_LOOP) $(IN) $(ARGS)
+	$(call RUN_CLIENTS,clients-openai2) $(addprefix $(IN)/test_,openai.py litellm.py instructor.py documents.py) $(ARGS)
+	$(call RUN_CLIENTS,clients-tools) $(addprefix $(IN)/test_,lm_eval.py schemathesis.py documents.py) $(ARGS)
+
+fuzz: install .venv-clients/clients-tools.stamp   ## some 20,000 requests made from /openapi.json by schemathesis
+	FUZZ_EXAMPLES=200 $(call RUN_CLIENTS,clients-tools) -s $(IN)/test_schemathesis.py $(ARGS)
+
+AGENTS := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.171.0
+
+test-agents: install   ## start two coding agents from npm against the server and show how they end
+	npm install --silent --no-package-lock --prefix .venv-clients/agents $(AGENTS)
+	ABRUZZI=$(abspath $(BIN)/abruzzi) tests/clients/agents.sh .venv-clients/agents
 
 lint: $(VENV)/test.stamp   ## ruff and mypy
 	$(BIN)/ruff check .

@@ -58,8 +58,10 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--formats", default="plain,int8,int4")
+    parser.add_argument("--tokens", default="1,2,4,8,16,64,512")
     parser.add_argument("--only", default="", help="kernels whose names hold this")
     options = parser.parse_args()
+    tokens = [int(count) for count in options.tokens.split(",")]
     native = choose_kernels("native", "cpu", BF16)
     native.set_threads(options.threads)
     print(f"{native.describe()}; memory {read_bandwidth() / 1e9:.1f} GB/s\n")
@@ -67,18 +69,18 @@ def main() -> None:
     with torch.inference_mode():
         for format in options.formats.split(","):
             if options.only in "linear":
-                linears(native, format)
+                linears(native, format, tokens)
             if options.only in "experts":
-                experts(native, format)
+                experts(native, format, tokens)
         if options.only in "decode":
             decode(native)
         if options.only in "prefill":
             prefill(native)
 
 
-def linears(native: Kernels, format: str) -> None:
+def linears(native: Kernels, format: str, counts: list[int]) -> None:
     weights = matrices(format, 2048, 2048, copies=24 if format == "plain" else 40)
-    for tokens in (1, 2, 4, 8, 16, 64, 512):
+    for tokens in counts:
         x, turn = torch.randn(tokens, 2048, dtype=BF16), cycle(weights)
         call = lambda kernels, x=x, turn=turn: kernels.linear(x, next(turn))  # noqa: E731
         row(
@@ -86,9 +88,9 @@ def linears(native: Kernels, format: str) -> None:
         )
 
 
-def experts(native: Kernels, format: str) -> None:
+def experts(native: Kernels, format: str, counts: list[int]) -> None:
     stacks = list(zip(matrices(format, E, 2 * F, D, copies=4), matrices(format, E, D, F, copies=4), strict=True))
-    for tokens in (1, 2, 4, 16, 64, 512):
+    for tokens in counts:
         x, weights = torch.randn(tokens, D, dtype=BF16), torch.rand(tokens, K)
         choices = [torch.stack([torch.randperm(E)[:K] for _ in range(tokens)]) for _ in range(16)]
         touched = sum(len(ids.unique()) for ids in choices) / len(choices)

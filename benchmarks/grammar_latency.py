@@ -6,6 +6,8 @@ free        no grammar
 all text    a grammar that admits all text: the cost of masks alone
 one by one  a JSON schema; every token sampled
 forced      the same schema; what has no alternative is not sampled
+
+"step": the median from one token to the next while all rows decode; "added": beyond that without a grammar.
 """
 
 import argparse
@@ -29,9 +31,11 @@ RECORDS = Grammar(
 )
 
 
-def measure(core: EngineCore, grammar: Grammar | None, batch: int, output: int) -> tuple[float, float, float]:
-    """Median seconds of a decode step, those of the processor (all threads), and tokens a second from the first to the
-    last of all answers."""
+def measure(
+    core: EngineCore, grammar: Grammar | None, batch: int, output: int
+) -> tuple[list[float], list[float], float]:
+    """Seconds of each decode step, those of the processor (all threads), and tokens a second from the first to the last
+    of all answers."""
     for index in range(batch):
         prompt = [(index * 7919 + position * 31) % 4000 for position in range(PROMPT)]
         sampling = SamplingParams(max_tokens=output, seed=index)
@@ -53,7 +57,7 @@ def measure(core: EngineCore, grammar: Grammar | None, batch: int, output: int) 
             steps.append(ended - started)
             busy.append(time.process_time() - worked)
         tokens += sum(len(output.token_ids) for output in report.outputs)
-    return statistics.median(steps), statistics.median(busy), (tokens - batch) / (ended - began)
+    return steps, busy, (tokens - batch) / (ended - began)
 
 
 def main() -> None:
@@ -61,6 +65,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=int, default=64, help="tokens an answer")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64])
     arguments = parser.parse_args()
     config = EngineConfig(
@@ -71,16 +76,29 @@ def main() -> None:
         threads=arguments.threads,
     )
     loaded = load(config, lambda message: None)
-    kinds = [("free", None, True), ("all text", ALL_TEXT, True), ("one by one", RECORDS, False)]
-    print(f"{'rows':>5} {'':12}{'step ms':>9}{'CPU ms':>9}{'tokens/s':>10}{'forced':>8}")
+    kinds: list[tuple[str, Grammar | None, bool]] = [("free", None, True), ("all text", ALL_TEXT, True)]
+    kinds += [("one by one", RECORDS, False), ("forced", RECORDS, True)]
+    print(f"{'rows':>5} {'':12}{'step ms':>9}{'added':>8}{'CPU ms':>9}{'tokens/s':>10}{'forced':>8}")
     for batch in arguments.batches:
-        for name, grammar, forcing in [*kinds, ("forced", RECORDS, True)]:
-            core = make_core(loaded, forcing)
-            measure(core, grammar, batch, arguments.output)  # warm
-            before = core.scheduler.forced_tokens
-            median, busy, rate = measure(core, grammar, batch, arguments.output)
-            forced = (core.scheduler.forced_tokens - before) / (batch * arguments.output)
-            print(f"{batch:5} {name:12}{median * 1e3:9.2f}{busy * 1e3:9.2f}{rate:10.1f}{forced:8.0%}", flush=True)
+        cores = {name: (make_core(loaded, forcing), grammar) for name, grammar, forcing in kinds}
+        for core, grammar in cores.values():
+            measure(core, grammar, batch, 8)  # warm
+        steps: dict[str, list[float]] = {name: [] for name in cores}
+        busy: dict[str, list[float]] = {name: [] for name in cores}
+        rates: dict[str, list[float]] = {name: [] for name in cores}
+        for _ in range(arguments.rounds):  # in turn, so that all have the same machine
+            for name, (core, grammar) in cores.items():
+                some_steps, some_busy, rate = measure(core, grammar, batch, arguments.output)
+                steps[name] += some_steps
+                busy[name] += some_busy
+                rates[name].append(rate)
+        for name, (core, _) in cores.items():
+            step, work = statistics.median(steps[name]), statistics.median(busy[name])
+            added = step / statistics.median(steps["free"]) - 1
+            tokens = batch * (8 + arguments.output * arguments.rounds)
+            forced = core.scheduler.forced_tokens / tokens
+            shown = f"{batch:5} {name:12}{step * 1e3:9.2f}" + (f"{added:8.1%}" if name != "forced" else f"{'':8}")
+            print(f"{shown}{work * 1e3:9.2f}{statistics.median(rates[name]):10.1f}{forced:8.0%}", flush=True)
 
 
 def make_core(loaded: Loaded, forcing: bool) -> EngineCore:

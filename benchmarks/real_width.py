@@ -8,6 +8,7 @@ KIMI_FOLDER holds tiktoken.model, tokenizer_config.json and a chat template as p
 """
 
 import argparse
+import functools
 import json
 import math
 import re
@@ -21,18 +22,19 @@ from typing import Any
 
 import httpx
 import torch
-from safetensors.torch import save_file
 
 from engine.capacity import Hardware, speed
 from engine.doctor import read_bandwidth
 from engine.kernels.packed import FP8
 from engine.models.configs.read import load_model_config
 from engine.weights.names import expected_tensors
+from engine.weights.safetensors_folder import DTYPES
 from engine.weights.stored import Part, parts
 
 SHARD_BYTES = 2 << 30
-POOL = 1 << 26  # random values, used again and again
+POOL = 1 << 24  # random values, used again and again
 PUBLISHED = Path(__file__).parent.parent / "engine" / "models" / "published"
+TOKENIZER = ("tiktoken.model", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 PROMPTS = (
     "Explain in two sentences why the sky is blue.",
     "Write a function that returns the n-th Fibonacci number, and say what it costs.",
@@ -42,55 +44,84 @@ PROMPTS = (
 
 
 def write_checkpoint(folder: Path, tokenizer: Path, format: str, layers: int, experts: int) -> None:
-    """In the layout of Kimi-K2-Instruct (fp8) or, for its experts, of Kimi-K2.5 (int4)."""
+    """In the layout of Kimi-K2-Instruct (fp8) or of Kimi-K2.5 (int4), without what sees."""
     name = "Kimi-K2-Instruct" if format == "fp8" else "Kimi-K2.5"
     raw: dict[str, Any] = json.loads((PUBLISHED / f"{name}.json").read_text())
-    raw = raw.get("text_config", raw)
-    raw |= {"num_hidden_layers": layers, "n_routed_experts": experts}
+    language_model = raw.get("text_config", raw)
+    language_model |= {"num_hidden_layers": layers, "n_routed_experts": experts}
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(raw, indent=1))
-    for file in ("tiktoken.model", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
+    for file in TOKENIZER:
         if (tokenizer / file).exists():
             shutil.copy(tokenizer / file, folder)
     weight_map: dict[str, str] = {}
-    for number, tensors in enumerate(_shards(folder)):
+    for number, held in enumerate(_shards(folder)):
         file = f"model-{number + 1:05d}.safetensors"
-        save_file(tensors, folder / file)
-        weight_map |= dict.fromkeys(tensors, file)
+        _write_shard(folder / file, held)
+        weight_map |= {part.name: file for part, _ in held}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
-def _shards(folder: Path) -> Iterator[dict[str, torch.Tensor]]:
-    pool = torch.randn(POOL, generator=torch.Generator().manual_seed(1))
-    pools = {torch.bfloat16: pool.bfloat16(), FP8: (pool * 100).clamp(-400, 400).to(FP8)}
-    pools[torch.int32] = torch.randint(-(2**31), 2**31 - 1, (POOL,), dtype=torch.int32)
-    held: dict[str, torch.Tensor] = {}
-    size = 0
+def _shards(folder: Path) -> Iterator[list[tuple[Part, tuple[int, ...]]]]:
+    """Each file's tensors, with the shape of the matrix that they belong to."""
+    held: list[tuple[Part, tuple[int, ...]]] = []
     for tensor in expected_tensors(load_model_config(folder)):
-        for part in parts(tensor):
-            made = held[part.name] = _random(part, tensor.shape, pools)
-            size += made.nbytes
-        if size > SHARD_BYTES:
+        held += [(part, tensor.shape) for part in parts(tensor)]
+        if sum(_bytes(part) for part, _ in held) > SHARD_BYTES:
             yield held
-            held, size = {}, 0
-    yield held
+            held = []
+    if held:
+        yield held
 
 
-def _random(part: Part, shape: tuple[int, ...], pools: dict[torch.dtype, torch.Tensor]) -> torch.Tensor:
-    """Weights of a size that keeps activations near 1."""
-    unit = 1 / math.sqrt(shape[-1])
+def _dtype(part: Part) -> torch.dtype:
+    """As published: scales of fp8 are float32, all that could be bfloat16 is."""
+    return torch.float32 if part.name.endswith("weight_scale_inv") else part.dtypes[0]
+
+
+def _bytes(part: Part) -> int:
+    return math.prod(part.shape) * _dtype(part).itemsize
+
+
+def _write_shard(file: Path, held: list[tuple[Part, tuple[int, ...]]]) -> None:
+    """Writes the format by hand, since a tensor of it may be larger than the memory that there is."""
+    header, end = {}, 0
+    for part, _ in held:
+        kind = next(word for word, dtype in DTYPES.items() if dtype == _dtype(part))
+        header[part.name] = {"dtype": kind, "shape": part.shape, "data_offsets": [end, end + _bytes(part)]}
+        end += _bytes(part)
+    encoded = json.dumps(header).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    with file.open("wb") as out:
+        out.write(len(encoded).to_bytes(8, "little") + encoded)
+        for part, shape in held:
+            piece, left = _values(part, shape).view(torch.uint8).numpy().data, _bytes(part)
+            while left:
+                left -= out.write(piece[:left])
+
+
+@functools.cache
+def _random(dtype: torch.dtype) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    if dtype == torch.int32:
+        return torch.randint(-(2**31), 2**31 - 1, (POOL,), dtype=dtype, generator=generator)
+    drawn = torch.randn(POOL, generator=generator)
+    return (drawn * 100).clamp(-400, 400).to(FP8) if dtype == FP8 else drawn.to(dtype)
+
+
+def _values(part: Part, shape: tuple[int, ...]) -> torch.Tensor:
+    """Values of a size that keeps activations near 1, flat; to be repeated until the tensor is full."""
+    unit, dtype = 1 / math.sqrt(shape[-1]), _dtype(part)
     if part.name.endswith("weight_shape"):
-        return torch.tensor(shape)
+        return torch.tensor(shape, dtype=dtype)
     if part.name.endswith("weight_scale_inv"):
-        return torch.full(part.shape, unit / 100, dtype=torch.float32)
+        return torch.full((POOL,), unit / 100, dtype=dtype)
     if part.name.endswith("weight_scale"):
-        return torch.full(part.shape, unit / 4.6, dtype=torch.bfloat16)  # a nibble's values spread by 4.6
+        return torch.full((POOL,), unit / 4.6, dtype=dtype)  # a nibble's values spread by 4.6
     if len(part.shape) == 1:
-        return torch.full(part.shape, 0.0 if "bias" in part.name else 1.0, dtype=torch.bfloat16)
-    pool = pools[part.dtypes[0]]
-    count = math.prod(part.shape)
-    values = pool.repeat(-(-count // POOL))[:count].view(part.shape)
-    return values * unit if values.dtype == torch.bfloat16 else values.clone()
+        return torch.full((POOL,), 0.0 if "bias" in part.name else 1.0, dtype=dtype)
+    values = _random(dtype)
+    return values * unit if dtype == torch.bfloat16 else values
 
 
 class Server:
@@ -141,7 +172,8 @@ def answer(client: httpx.Client, prompt: str, max_tokens: int) -> tuple[float, f
                 continue
             chunk = json.loads(line[6:])
             usage = chunk.get("usage") or usage
-            if not first and chunk["choices"] and chunk["choices"][0]["delta"].get("content"):
+            delta = chunk["choices"][0]["delta"] if chunk["choices"] else {}
+            if not first and (delta.get("content") or delta.get("reasoning_content")):
                 first = time.monotonic()
     rate = (usage["completion_tokens"] - 1) / (time.monotonic() - first)
     return first - began, rate, usage["prompt_tokens"]
@@ -157,7 +189,7 @@ def main() -> None:
     try:
         plan = "".join(server.output)
         with httpx.Client(base_url=server.url) as client:
-            runs = [answer(client, prompt, options.tokens) for prompt in PROMPTS]
+            runs = [answer(client, prompt, options.tokens) for prompt in PROMPTS[: options.prompts]]
         memory = server.engine_memory()
     finally:
         server.stop()
@@ -167,7 +199,8 @@ def main() -> None:
     mean = sum(rate for _, rate, _ in runs) / len(runs)
     print(f"checkpoint: {size / 1e9:.2f} GB in {options.format}, {options.layers} layers, {options.experts} experts")
     print(f"start to ready: {server.seconds:.1f} s ({size / server.seconds / 1e9:.2f} GB/s, all included)")
-    print(f"engine memory: {memory / 2**30:.2f} GiB resident")
+    planned = next(line.split()[1:3] for line in server.output if line.startswith("total"))
+    print(f"engine memory: {memory / 2**30:.2f} GiB resident of {' '.join(planned)} planned")
     for first, rate, prompt in runs:
         print(f"  prompt of {prompt} tokens: first token after {first:.2f} s, then {rate:.2f} tokens/s")
     print(f"memory bandwidth: {bandwidth / 1e9:.1f} GB/s, which allows {roofline:.2f} tokens/s")
@@ -184,6 +217,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=2, help="the first is dense")
     parser.add_argument("--experts", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=32, help="of each answer")
+    parser.add_argument("--prompts", type=int, default=len(PROMPTS), help=f"how many of the {len(PROMPTS)}")
     parser.add_argument("flags", nargs="*", help="more flags for `abruzzi serve`, behind --")
     return parser.parse_args()
 

@@ -1,11 +1,13 @@
 """How much of JSON Schema is held, and how rightly: published schemas with valid and invalid instances.
 
-    python -m benchmarks.schema_coverage FOLDER [--examples N]
+    python -m benchmarks.schema_coverage FOLDER [--engine llguidance] [--published FILE] [--examples N]
 
 FOLDER has JSON lines, in folders as deep as they like, a schema a line: {"id", "schema", "tests": [{"data",
 "valid"}]}.
-Each schema goes the server's way (checked and narrowed by server/json_schema.py, compiled by the engine), then each
-instance is written as a model would have to write it and taken through the grammar. Prints a Markdown table.
+Each schema goes the server's way, or that of another library (benchmarks/schema_engines.py), then each instance is
+written as a model would have to write it and taken through the grammar. Prints a Markdown table. "right": compiled, and
+every instance is decided rightly. FILE is llguidance's json_stats/expected_maskbench.json: its own results by schema,
+{} if right, else the kind of error.
 """
 
 import argparse
@@ -16,17 +18,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from engine.errors import RequestRefused
-from engine.grammar.compiler import Automaton, GrammarCompiler
+from benchmarks.schema_engines import Abruzzi, Accepts, RawLlguidance, Verdict, Xgrammar, in_child
+from engine.grammar.compiler import GrammarCompiler
 from engine.grammar.tokens import load_grammar_tokens
-from engine.messages import Grammar
-from server.json_schema import BLANKS, SchemaError, enforceable
+from server.json_schema import BLANKS
 
 VOCABULARY = Path(__file__).parents[1] / "tests" / "data" / "tiny_kimi"
 ORDERS = 200  # of an instance's properties that are tried, at most
-Verdict = Literal["compiled", "refused by name", "refused by the compiler", "timed out"]
 
 
 @dataclass(slots=True)
@@ -88,63 +88,58 @@ def _parts(schema: Any, root: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
     yield schema
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference.startswith("#"):
-        target = root
-        for step in reference.split("/")[1:]:
-            step = step.replace("~1", "/").replace("~0", "~")
-            target = target[int(step)] if isinstance(target, list) else target[step]
-        yield from _parts(target, root, depth + 1)
+        yield from _parts(_target(reference, root), root, depth + 1)
     for keyword in ("allOf", "anyOf", "oneOf"):
         for one in schema.get(keyword, ()):
             yield from _parts(one, root, depth + 1)
 
 
-def admits(automaton: Automaton, value: Any, schema: Any) -> bool:
+def _target(reference: str, root: Any) -> Any:
+    """What a reference within the schema points at; None if that is nothing plain."""
+    target = root
+    for step in reference.split("/")[1:]:
+        step = step.replace("~1", "/").replace("~0", "~")
+        try:
+            target = target[int(step)] if isinstance(target, list) else target[step]
+        except (LookupError, TypeError, ValueError):
+            return None
+    return target
+
+
+def admits(accepts: Accepts, value: Any, schema: Any) -> bool:
     """Whether any way of writing the instance matches."""
     candidates = itertools.chain([in_order_of(schema, value, schema)], itertools.islice(orders(value), ORDERS))
-    return any(_matches(automaton, json.dumps(one, ensure_ascii=False, separators=(",", ":"))) for one in candidates)
-
-
-def _matches(automaton: Automaton, text: str) -> bool:
-    matcher = automaton.matcher.deep_copy()
-    token_ids = automaton.tokens.library.tokenize_str(text)
-    return matcher.try_consume_tokens(token_ids) == len(token_ids) and matcher.is_accepting()
+    return any(accepts(json.dumps(one, ensure_ascii=False, separators=(",", ":"))) for one in candidates)
 
 
 class Coverage:
-    """Takes schemas and their instances through a compiler."""
+    """Takes schemas and their instances through an engine."""
 
-    def __init__(self, compiler: GrammarCompiler) -> None:
-        self._compiler = compiler
+    def __init__(self, engine: Abruzzi | RawLlguidance | Xgrammar) -> None:
+        self._engine = engine
 
-    def compile(self, schema: Any) -> tuple[Verdict, str, Automaton | None]:
-        """The server's way from a schema to a grammar, and the text of a refusal."""
-        try:
-            rewritten = enforceable(schema)
-        except SchemaError as error:
-            return "refused by name", str(error), None
-        if rewritten is False:
-            return "refused by name", "no value matches the schema false", None
-        return self._compiled({} if rewritten is True else rewritten)
+    def compile(self, schema: Any) -> tuple[Verdict, str, Accepts | None]:
+        """The engine's verdict, the text of a refusal, what takes texts."""
+        return self._engine.compile(schema)
 
-    def _compiled(self, schema: Any) -> tuple[Verdict, str, Automaton | None]:
-        grammar = Grammar("start: %json " + json.dumps(schema, ensure_ascii=False))
-        try:
-            return "compiled", "", self._compiler.submit(grammar).result().automaton
-        except RequestRefused as error:
-            late = "longer than" in str(error)
-            return "timed out" if late else "refused by the compiler", str(error), None
+    def take_apart(self, entry: dict[str, Any]) -> Tally:
+        """`take`, in a process of its own if the engine may crash."""
+        if not self._engine.isolated:
+            return self.take(entry)
+        found = in_child(lambda: self.take(entry))
+        return found if isinstance(found, Tally) else Tally(schemas=Counter([found]))
 
     def take(self, entry: dict[str, Any]) -> Tally:
         tally, schema = Tally(), entry["schema"]
         started = time.perf_counter()
-        verdict, said, automaton = self.compile(schema)
+        verdict, said, accepts = self.compile(schema)
         tally.seconds.append(time.perf_counter() - started)
         tally.schemas[verdict] += 1
-        if automaton is None:
+        if accepts is None:
             tally.examples.append((verdict, entry["id"], said))
             return tally
         for test in entry["tests"]:
-            admitted = admits(automaton, test["data"], schema)
+            admitted = admits(accepts, test["data"], schema)
             instance = json.dumps(test["data"], ensure_ascii=False)[:300]
             if not test["valid"]:
                 tally.invalid["admitted" if admitted else "refused"] += 1
@@ -155,14 +150,15 @@ class Coverage:
             tally.valid[why] += 1
             if not admitted:
                 tally.examples.append((f"valid, {why}", entry["id"], instance))
+        tally.schemas["right"] += not (tally.invalid["admitted"] or tally.valid["narrowed"] or tally.valid["wrong"])
         return tally
 
     def _why_not(self, value: Any, schema: Any) -> str:
         """Whether the engine would have admitted a valid instance without what server/json_schema.py narrows."""
-        if isinstance(schema, dict):
+        if isinstance(schema, dict) and isinstance(self._engine, Abruzzi):
             options = {**BLANKS, "lenient": True}
-            automaton = self._compiled({**schema, "x-guidance": options})[2]
-            if automaton is not None and admits(automaton, value, schema):
+            accepts = self._engine.compile_as_is({**schema, "x-guidance": options})[2]
+            if accepts is not None and admits(accepts, value, schema):
                 return "narrowed"
         return "wrong"
 
@@ -183,39 +179,67 @@ def share(count: int, total: int) -> str:
     return f"{count / total:.1%} of {total}" if total else "–"
 
 
-def table(tallies: dict[str, Tally]) -> str:
-    lines = [
-        "| subset | schemas | compiled | refused by name | by the compiler | timed out | valid admitted | narrowed "
-        "| wrong | invalid refused |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+VERDICTS: tuple[Verdict, ...] = ("compiled", "refused by name", "refused by the compiler", "timed out", "crashed")
+
+
+def table(tallies: dict[str, Tally], published: dict[str, Counter[str]]) -> str:
+    names = ["subset", "schemas", "compiled", "right", "refused by name", "by the compiler", "timed out", "crashed"]
+    names += ["valid admitted", "narrowed", "wrong", "invalid refused"]
+    names += ["published: right", "refused", "wrong"] if published else []
+    lines = ["| " + " | ".join(names) + " |", "|---" + "|---:" * (len(names) - 1) + "|"]
     for name, tally in tallies.items():
         schemas, valid, invalid = tally.schemas, tally.valid, tally.invalid
-        counts = [schemas["refused by name"], schemas["refused by the compiler"], schemas["timed out"]]
-        cells = [name, schemas.total(), share(schemas["compiled"], schemas.total()).split(" ")[0], *counts]
+        total = sum(schemas[verdict] for verdict in VERDICTS)
+        cells: list[Any] = [name, total, *(share(schemas[what], total).split(" ")[0] for what in ("compiled", "right"))]
+        cells += [schemas[verdict] for verdict in VERDICTS[1:]]
         cells += [share(valid["admitted"], valid.total()), valid["narrowed"], valid["wrong"]]
         cells += [share(invalid["refused"], invalid.total())]
+        if published:
+            known = published.get(name, Counter())
+            cells += [share(known["right"], known.total()), known["refused"], known["wrong"]]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
+
+
+def read_published(file: Path, suites: dict[str, list[dict[str, Any]]]) -> dict[str, Counter[str]]:
+    """llguidance's own results for those of our schemas that it has, by subset."""
+    results = json.loads(file.read_text("utf-8"))
+    kinds = {"json_error": "refused", "validation_error": "wrong"}
+    found = {
+        subset: Counter(
+            next((kinds[kind] for kind in results[entry["id"]]), "right") for entry in entries if entry["id"] in results
+        )
+        for subset, entries in suites.items()
+    }
+    return found | {"**all**": sum(found.values(), Counter())}
+
+
+def make_engine(name: str) -> Abruzzi | RawLlguidance | Xgrammar:
+    tokens = load_grammar_tokens(VOCABULARY, 2**20)
+    if name == "llguidance":
+        return RawLlguidance(tokens)
+    return Xgrammar() if name == "xgrammar" else Abruzzi(GrammarCompiler(tokens, tokens.size))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--engine", default="abruzzi", choices=("abruzzi", "llguidance", "xgrammar"))
+    parser.add_argument("--published", type=Path, help="llguidance's expected_maskbench.json")
     parser.add_argument("--examples", type=int, default=0, help="of each kind of refusal and fault that are shown")
     arguments = parser.parse_args()
-    tokens = load_grammar_tokens(VOCABULARY, 2**20)
-    coverage = Coverage(GrammarCompiler(tokens, tokens.size))
+    coverage = Coverage(make_engine(arguments.engine))
     tallies: dict[str, Tally] = {}
-    for subset, entries in read(arguments.folder).items():
+    suites = read(arguments.folder)
+    for subset, entries in suites.items():
         tallies[subset] = Tally()
         for entry in entries:
-            tallies[subset] += coverage.take(entry)
+            tallies[subset] += coverage.take_apart(entry)
     whole = Tally()
     for tally in tallies.values():
         whole += tally
     tallies["**all**"] = whole
-    print(table(tallies))
+    print(table(tallies, read_published(arguments.published, suites) if arguments.published else {}))
     by_kind: dict[str, list[tuple[str, str, str]]] = {}
     for example in whole.examples:
         by_kind.setdefault(example[0], []).append(example)

@@ -1,7 +1,7 @@
 """Whether every tool call that leaves a server is valid: real requests, checked by a JSON Schema validator.
 
-    abruzzi serve --max-model-len 65536 &
-    python benchmarks/tool_validity.py ../shared/data/toolcalls [--limit 20] [--choice required] [--ids random]
+    abruzzi serve --max-json-string 24 &
+    python benchmarks/tool_validity.py ../shared/data/toolcalls [--choice auto] [--ids random] [--only simple]
 
 Sends each request of the BFCL files (`*.openai.jsonl`, `multi_turn_base.jsonl`) and of tau-bench's trajectories, whole
 and streamed, to `--url`, and looks at each call: its name is declared, its arguments are JSON and valid by that tool's
@@ -135,6 +135,8 @@ def judge(
 async def measure(options: argparse.Namespace) -> bool:
     chosen: dict[str, list[dict[str, Any]]] = {}
     for file, fields in requests(options.folder):
+        if not any(part in f"/{file}" for part in options.only):
+            continue
         some = chosen.setdefault(file, [])
         if options.limit is None or len(some) < options.limit:
             some.append(fields)
@@ -150,11 +152,14 @@ async def measure(options: argparse.Namespace) -> bool:
 
             async def ask(seed: int, fields: dict[str, Any], how: Any, seen: Counter[str] = seen) -> None:
                 body = {"model": model, **fields, "tool_choice": options.choice, "seed": seed}
-                body |= {"max_tokens": options.max_tokens}
+                body |= {"max_tokens": options.max_tokens, "logit_bias": dict(options.bias)}
+                if options.thinking:
+                    body["chat_template_kwargs"] = {"thinking": True}
                 async with places:
                     judge(await how(http, body), body, seen, complaints, counting=options.ids == "counting")
 
             asked = [(seed, fields, how) for seed, fields in enumerate(some) for how in (whole, streamed)]
+            asked = asked[2 * options.skip :]
             await asyncio.gather(*(ask(*one) for one in asked))
             print(f"| {file} | " + " | ".join(str(seen[column]) for column in COLUMNS) + " |", flush=True)
             totals += seen
@@ -166,13 +171,24 @@ async def measure(options: argparse.Namespace) -> bool:
     return not complaints and not totals["leaks"]
 
 
+def bias(text: str) -> tuple[str, float]:
+    token, _, logit = text.partition("=")
+    return token, float(logit)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="with bfcl_v4 and tau_bench in it")
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--choice", default="required", choices=("required", "auto"))
     parser.add_argument("--ids", default="counting", choices=("counting", "random"), help="random: all but Kimi's")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="PART", help="files with this in their name")
+    parser.add_argument("--thinking", action="store_true", help="the model thinks first, if it can be told to")
     parser.add_argument("--limit", type=int, help="requests of each file; default: all")
+    parser.add_argument("--skip", type=int, default=0, help="the first of each file, to go on with a run that ended")
+    parser.add_argument(
+        "--bias", nargs="*", type=bias, default=[], metavar="TOKEN=LOGIT", help="so that a random model begins calls"
+    )
     parser.add_argument("--max-tokens", type=int, default=2000)
     parser.add_argument("--concurrency", type=int, default=32)
     sys.exit(0 if asyncio.run(measure(parser.parse_args())) else 1)

@@ -5,7 +5,7 @@ process of its own, which `EngineClient` starts and talks to.
 """
 
 from engine.capacity import Capacity, Hardware, Speed, changes_that_fit, plan_capacity, speed
-from engine.checkpoint_json import read_json_object, read_optional_json_object
+from engine.checkpoint_json import is_present, read_json_object, read_optional_json_object
 from engine.client import EngineClient, EngineStatus
 from engine.config import EngineConfig
 from engine.errors import ConfigError, EngineError, EngineUnavailable, RequestCancelled, RequestRefused, StepFailed
@@ -64,6 +64,7 @@ __all__ = [
     "TiktokenVocabulary",
     "TokenLogprobs",
     "changes_that_fit",
+    "is_present",
     "model_config",
     "parse_huggingface_vocabulary",
     "plan_capacity",

@@ -20,4 +20,16 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 def read_optional_json_object(path: Path) -> dict[str, Any]:
     """Like `read_json_object`; an absent file reads as an empty object."""
-    return read_json_object(path) if path.is_file() else {}
+    return read_json_object(path) if is_present(path) else {}
+
+
+def is_present(path: Path) -> bool:
+    """Whether a checkpoint has this file, be it only as a link that leads nowhere: reading it then says so, where an
+    optional file would else be missed in silence. Raises ConfigError if its folder cannot be searched."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    return True

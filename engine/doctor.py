@@ -1,16 +1,18 @@
-"""What this machine can do for the engine. Run as a program: prints JSON; lines in the order in which to show them."""
+"""What this machine can do for the engine. Run as a program: prints JSON, rows in the order in which to show them."""
 
 import json
 import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 BANDWIDTH_BYTES = 512 << 20  # far more than any cache
 ROUNDS = 5
+DRIVER = Path("/proc/driver/nvidia/version")
 # Instruction sets that matter to matrix products, as Linux names them.
 CPU_FLAGS = (
     "avx2",
@@ -32,7 +34,7 @@ def examine() -> list[tuple[str, str]]:
 
 
 def _processor() -> list[tuple[str, str]]:
-    info = _read("/proc/cpuinfo")
+    info = _read(Path("/proc/cpuinfo"))
     flags: set[str] = set()
     name = platform.processor() or platform.machine()
     for line in info.splitlines():
@@ -46,8 +48,20 @@ def _processor() -> list[tuple[str, str]]:
         ("processor", name),
         ("cores", f"{os.cpu_count()}; this process may use {len(os.sched_getaffinity(0))}"),
         ("instructions", ", ".join(known) or "none of " + ", ".join(CPU_FLAGS)),
-        ("NUMA nodes", str(len(list(Path("/sys/devices/system/node").glob("node[0-9]*"))) or "unknown")),
+        ("NUMA nodes", numa_nodes(Path("/sys/devices/system/node"))),
     ]
+
+
+def numa_nodes(system: Path) -> str:
+    """The nodes in Linux's folder of them, each with its processors and memory."""
+    nodes = sorted(system.glob("node[0-9]*"), key=lambda node: int(node.name.removeprefix("node")))
+    return "\n".join(f"{node.name}: {_numa_node(node)}" for node in nodes) or "unknown"
+
+
+def _numa_node(node: Path) -> str:
+    total = next((line.split()[3] for line in _read(node / "meminfo").splitlines() if "MemTotal:" in line), None)
+    memory = "memory unknown" if total is None else f"{int(total) / 2**20:.1f} GiB"
+    return f"processors {_read(node / 'cpulist').strip() or 'none'}, {memory}"
 
 
 def _memory() -> list[tuple[str, str]]:
@@ -71,8 +85,8 @@ def read_bandwidth() -> float:
 
 def _gpus() -> list[tuple[str, str]]:
     if not torch.cuda.is_available():
-        return [("GPU", _why_no_gpu())]
-    driver = _read("/proc/driver/nvidia/version").partition("\n")[0].removeprefix("NVRM version: ")
+        return [("GPU", f"none: {_why_no_gpu()}")]
+    driver = _read(DRIVER).partition("\n")[0].removeprefix("NVRM version: ")
     rows = [("GPU driver", driver or "unknown"), ("CUDA", f"{torch.version.cuda} in torch {torch.__version__}")]
     for index in range(torch.cuda.device_count()):
         found = torch.cuda.get_device_properties(index)
@@ -83,20 +97,27 @@ def _gpus() -> list[tuple[str, str]]:
 
 def _why_no_gpu() -> str:
     if torch.version.cuda is None:
-        return f"none: this torch ({torch.__version__}) is built for CPUs; install a CUDA build to use one"
-    if not Path("/proc/driver/nvidia/version").exists():
-        return "none: no NVIDIA driver is loaded (in a container: was it started with --gpus all?)"
-    return "none: a driver is loaded, but torch finds no device (CUDA_VISIBLE_DEVICES?)"
+        return f"this torch ({torch.__version__}) is built for CPUs; install a CUDA build to use one"
+    if not DRIVER.exists():
+        return "no NVIDIA driver is loaded (in a container: was it started with --gpus all?)"
+    return "a driver is loaded, but torch finds no device (CUDA_VISIBLE_DEVICES?)"
+
+
+# What computes, and a function that says why it cannot be used here, or None. A new backend adds its line.
+BACKENDS: tuple[tuple[str, Callable[[], str | None]], ...] = (
+    ("plain torch, cpu", lambda: None),
+    ("plain torch, cuda", lambda: None if torch.cuda.is_available() else _why_no_gpu()),
+)
 
 
 def _backends() -> list[tuple[str, str]]:
-    cuda = "usable" if torch.cuda.is_available() else "not usable: no GPU"
-    return [("backend cpu (plain torch)", "usable"), ("backend cuda (plain torch)", cuda)]
+    reasons = [(name, why_not()) for name, why_not in BACKENDS]
+    return [(f"backend {name}", "usable" if reason is None else f"not usable: {reason}") for name, reason in reasons]
 
 
-def _read(path: str) -> str:
+def _read(path: Path) -> str:
     try:
-        return Path(path).read_text()
+        return path.read_text()
     except OSError:
         return ""
 

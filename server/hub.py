@@ -7,6 +7,7 @@ imported only when a model is named in this way.
 
 import errno
 import logging
+import os
 import re
 import sys
 import time
@@ -24,7 +25,7 @@ log = logging.getLogger("abruzzi.hub")
 
 def is_hub_name(model: str) -> bool:
     """Whether `model` may be one of the hub's: two words with a slash, and no folder or file of that name."""
-    return NAME.fullmatch(model) is not None and not Path(model).expanduser().exists()
+    return NAME.fullmatch(model) is not None and not os.path.lexists(Path(model).expanduser())
 
 
 def download(model: str) -> Path:

@@ -12,6 +12,7 @@ import logging.config
 import os
 import signal
 import socket
+import stat
 from pathlib import Path
 
 import uvicorn
@@ -28,6 +29,7 @@ from server.hub import download, is_hub_name
 from server.served_model import ServedModel
 from server.settings import Settings, unknown_variables
 from server.shutdown import HttpServer, StopSignals
+from server.text.checkpoint_json import is_present
 
 log = logging.getLogger(__name__)
 
@@ -146,13 +148,18 @@ def find_model(settings: Settings) -> tuple[Path, tuple[str, ...]]:
         folder = download(settings.model)
         return folder, _names(settings, settings.model.partition("@")[0])
     folder = Path(settings.model).expanduser()
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
+    try:
+        what = None if stat.S_ISDIR(folder.stat().st_mode) else "is not a folder"
+    except FileNotFoundError:
+        what = "does not exist"
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+    if what is not None:
         raise ConfigError(
             f"the model {settings.model} {what}; --model takes a checkpoint folder with a config.json, or a name on "
             "Hugging Face's hub such as moonshotai/Kimi-K2-Instruct"
         )
-    if not (folder / "config.json").is_file():
+    if not is_present(folder / "config.json"):
         raise ConfigError(f"the folder {settings.model} has no config.json; --model takes a checkpoint folder")
     folder = folder.resolve()
     return folder, _names(settings, folder.name)
@@ -190,7 +197,9 @@ def configure_logging(level: str) -> None:
             "loggers": {
                 "uvicorn": {"level": "INFO" if debug else "WARNING"},
                 "alembic": {"level": "INFO" if debug else "WARNING"},
-                "sse_starlette": {"level": "INFO"},  # its debug lines hold what people are answered
+                # Their debug lines hold what people are answered, and what is stored of it.
+                "sse_starlette": {"level": "INFO"},
+                "aiosqlite": {"level": "INFO"},
             },
         }
     )

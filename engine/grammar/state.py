@@ -17,6 +17,8 @@ from engine.scheduling.plan import Constrained
 
 MASKS_BETWEEN_MEASURES = 32
 MAX_FORCED_TOKENS = 256  # in one step, whose length they add to; the next step goes on
+# In a row, where the grammar admits anything else: no number needs as many, and a model could repeat them for ever.
+MAX_DIGITS = 512
 
 
 class GrammarState:
@@ -41,6 +43,7 @@ class GrammarState:
         self._matcher: LLMatcher | None = None
         self._consumed: list[int] = []
         self._masks = 0
+        self._digits = 0  # that the text so far ends with
         self._fresh: Future[CompiledGrammar] | None = None
         if grammar.source is not None and not grammar.begin_with and not grammar.begin_after:
             self._begin()
@@ -72,6 +75,11 @@ class GrammarState:
     def may_stop(self) -> bool:
         """Whether a stop token may come next: the text so far matches, and is as long as asked for."""
         return self._matcher is not None and self._matcher.is_accepting() and self._length >= self._min_tokens
+
+    @property
+    def has_digits_enough(self) -> bool:
+        """Whether further digits are out of the choice, if there is another."""
+        return self._digits >= MAX_DIGITS
 
     def advance(self, token: int) -> Constrained | None:
         """The request goes on with `token`, which was sampled. Returns what follows from that, if anything does."""
@@ -151,6 +159,9 @@ class GrammarState:
         if self._ends(token):
             return  # the end of the request is not part of the text that matches
         self._consumed.append(token)
+        text = self.tokens.library.decode_bytes([token])
+        behind = len(text) - len(text.rstrip(b"0123456789"))
+        self._digits = behind if behind < len(text) else self._digits + behind
         if self.error is None and not matcher.consume_token(token):
             self.fail(error_text(matcher))
 

@@ -8,11 +8,14 @@ end is ours (the bit of END says that the text so far matches).
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tokenizers
 from llguidance import LLTokenizer, TokenizerWrapper
+from numpy.typing import NDArray
 
 from engine.errors import ConfigError
 from engine.vocabulary import (
@@ -31,6 +34,13 @@ class GrammarTokens:
     size: int
     library: LLTokenizer
     control_names: tuple[str, ...]
+    digits_V: NDArray[np.bool_]  # which tokens begin with a digit
+
+    @classmethod
+    def of(cls, size: int, library: LLTokenizer, control_names: Iterable[str]) -> "GrammarTokens":
+        """With what is known from the library."""
+        digits = (library.decode_bytes([token])[:1].isdigit() for token in range(size))
+        return cls(size, library, tuple(control_names), np.fromiter(digits, np.bool_, size))
 
     @property
     def end(self) -> int:
@@ -61,13 +71,13 @@ def _of_tiktoken(vocabulary: TiktokenVocabulary) -> GrammarTokens:
         eos_token=size,
         n_vocab=size + 1,
     )
-    return GrammarTokens(size, library, tuple(vocabulary.control_tokens))
+    return GrammarTokens.of(size, library, vocabulary.control_tokens)
 
 
 def _of_huggingface(vocabulary: HuggingFaceVocabulary) -> GrammarTokens:
     size = len(vocabulary.token_bytes)
     library = LLTokenizer(TokenizerWrapper(_HuggingFaceEncoder(vocabulary)))
-    return GrammarTokens(size, library, tuple(vocabulary.control_tokens))
+    return GrammarTokens.of(size, library, vocabulary.control_tokens)
 
 
 class _HuggingFaceEncoder:

@@ -98,6 +98,10 @@ class GrammarMasks:
         forbidden_V[:size] = np.unpackbits(np.invert(bits_W).view(np.uint8), bitorder="little", count=size)
         if forbidden_V.all():
             return Constrained(done=True) if matcher.is_accepting() else state.fail("no token is left")
+        if state.has_digits_enough:
+            fewer_V = forbidden_V[:size] | state.tokens.digits_V
+            if not fewer_V.all() or (state.may_stop and state.stop):
+                forbidden_V[:size] = fewer_V
         if state.may_stop:
             forbidden_V[list(state.stop)] = False
         return None

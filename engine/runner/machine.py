@@ -17,7 +17,10 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: torch finds no CUDA device here; use --device cpu, or a CUDA build of torch")
+        raise ConfigError(
+            "--device cuda: torch finds no CUDA device here (`abruzzi doctor` says why; a container needs --gpus all); "
+            "use --device cpu, or a CUDA build of torch"
+        )
     if name not in ("cpu", "cuda"):
         raise ConfigError(f"--device {name}: only auto, cpu and cuda are known")
     return torch.device(name)

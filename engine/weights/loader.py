@@ -7,7 +7,7 @@ what does not match exactly is an error. Names are `names.py`'s affair, files ar
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +16,18 @@ import torch
 from torch import nn
 
 from engine.errors import CheckpointError
+from engine.kernels.formats import FP8_BLOCK
 from engine.kernels.packed import Packed, dequantize
 from engine.layers.weight import Forms, Weight
 from engine.models.causal import CausalModel
 from engine.models.config import ModelConfig
 from engine.models.registry import build_model
-from engine.weights.names import CONSTANTS, Expected, expected_tensors, known_extra
+from engine.weights.names import CONSTANTS, Expected, Index, expected_tensors, known_extra
 from engine.weights.safetensors_folder import TensorReader, tensor_files
 from engine.weights.stored import parts, read
 
 READERS = 4
+PIECE_VALUES = 1 << 23  # of a matrix that are in flight at a time; packing takes about 30 bytes for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ def load_model(
     order = {file: number for number, file in enumerate(dict.fromkeys(files.values()))}
     expected.sort(key=lambda tensor: order[files[next(parts(tensor)).name]])
 
-    def fill(tensor: Expected, given: Packed) -> None:
-        _fill(model, tensor, staged(given) if device.type == "cuda" else given, forms.dtype)
+    def fill(tensor: Expected, given: Packed, rows: slice | None) -> None:
+        _fill(model, tensor, staged(given) if device.type == "cuda" else given, rows, forms.dtype)
 
     _read_all(files, expected, fill, progress)
     return LoadedModel(model.eval(), notes)
@@ -67,10 +69,10 @@ def load_model(
 def _read_all(
     files: dict[str, Path],
     expected: list[Expected],
-    fill: Callable[[Expected, Packed], None],
+    fill: Callable[[Expected, Packed, slice | None], None],
     progress: Callable[[float], None],
 ) -> None:
-    """Several readers take one matrix after the other, in the files' order; each has one in flight."""
+    """Several readers take one matrix after the other, in the files' order; each has a piece of one in flight."""
     total, done = sum(math.prod(tensor.shape) for tensor in expected), 0
     local = threading.local()
     readers: list[TensorReader] = []
@@ -79,7 +81,8 @@ def _read_all(
         if not hasattr(local, "reader"):
             local.reader = TensorReader(files)
             readers.append(local.reader)
-        fill(tensor, read(tensor, local.reader.read, files.__getitem__))
+        for rows in _pieces(tensor):
+            fill(tensor, read(tensor, local.reader, files.__getitem__, rows), rows)
         return math.prod(tensor.shape)
 
     try:
@@ -90,6 +93,17 @@ def _read_all(
     finally:
         for reader in readers:
             reader.close()
+
+
+def _pieces(tensor: Expected) -> Iterator[slice | None]:
+    """The rows to read at a time, whole blocks of them; None: all."""
+    if tensor.view is not None or len(tensor.shape) != 2 or math.prod(tensor.shape) <= PIECE_VALUES:
+        yield None
+        return
+    rows, columns = tensor.shape
+    step = max(PIECE_VALUES // columns // FP8_BLOCK, 1) * FP8_BLOCK
+    for first in range(0, rows, step):
+        yield slice(first, min(first + step, rows))
 
 
 def _check_names(folder: Path, config: ModelConfig, files: dict[str, Path], expected: list[Expected]) -> list[str]:
@@ -148,19 +162,28 @@ def staged(given: Packed) -> Packed:
     return Packed(given.format, given.values.pin_memory(), None if given.scale is None else given.scale.pin_memory())
 
 
-def _fill(model: nn.Module, tensor: Expected, given: Packed, dtype: torch.dtype) -> None:
-    """Puts what was read where it belongs: into a Weight, in its format; into a plain parameter, as it is."""
+def _fill(model: nn.Module, tensor: Expected, given: Packed, rows: slice | None, dtype: torch.dtype) -> None:
+    """Puts what was read where it belongs: into a Weight, in its format; into a plain parameter, as it is. `rows`:
+    which of the tensor's were read, if not all."""
     for copy in tensor.copies:
         owner, _, name = copy.parameter.rpartition(".")
         module = model.get_submodule(owner)
         target = getattr(module, name)
+        place = copy.target if rows is None else _rows_within(copy.target, rows)
         if isinstance(target, Weight):
             try:
-                target.put(copy.target, given)
+                target.put(place, given)
             except CheckpointError as error:
                 raise CheckpointError(f"{tensor.name}: {error}") from None
             continue
         dense = given.values if given.format == "plain" else dequantize(given, dtype)
         if tensor.view is not None:
             dense = dense.view(tensor.view)
-        target.data[copy.target].copy_(dense[copy.source])
+        target.data[place].copy_(dense[copy.source])
+
+
+def _rows_within(target: Index, rows: slice) -> Index:
+    """Where some rows go of a tensor that becomes `target`: the whole, rows, or a matrix of a stack and rows of it."""
+    *stack, part = target if target and isinstance(target[-1], slice) else (*target, slice(0, None))
+    assert isinstance(part, slice)
+    return (*stack, slice(part.start + rows.start, part.start + rows.stop))

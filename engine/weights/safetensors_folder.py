@@ -4,9 +4,11 @@ Owns what can be wrong with the files themselves. Knows no model. Every error is
 names the file.
 """
 
+import contextlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +87,25 @@ class TensorReader:
         self._files = files
         self._open: dict[Path, _File] = {}
 
-    def read(self, name: str) -> Tensor:
+    def shape(self, name: str) -> tuple[int, ...]:
         """Raises CheckpointError."""
+        with self._file(name) as file:
+            return file.shape(name)
+
+    def read(self, name: str, rows: slice | None = None) -> Tensor:
+        """The tensor, or some rows of it. Raises CheckpointError."""
+        with self._file(name) as file:
+            return file.read(name, rows)
+
+    @contextlib.contextmanager
+    def _file(self, name: str) -> Iterator["_File"]:
         path = self._files[name]
         try:
             if path not in self._open:
                 if len(self._open) == 2:
                     self._open.pop(next(iter(self._open))).close()
                 self._open[path] = _File(path)
-            return self._open[path].read(name)
+            yield self._open[path]
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"{path} cannot be read: {error!r}") from None
 
@@ -112,14 +124,21 @@ class _File:
         self._header: dict[str, Any] = json.loads(self._file.read(length))
         self._data = 8 + length
 
-    def read(self, name: str) -> Tensor:
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._header[name]["shape"])
+
+    def read(self, name: str, rows: slice | None = None) -> Tensor:
         entry = self._header[name]
-        first, last = entry["data_offsets"]
+        shape, (first, last) = self.shape(name), entry["data_offsets"]
+        if rows is not None:
+            row = (last - first) // shape[0]
+            shape = (rows.stop - rows.start, *shape[1:])
+            first, last = first + rows.start * row, first + rows.stop * row
         kind = DTYPES.get(entry["dtype"])
         if kind is None:
             raise ValueError(f"{name} has dtype {entry['dtype']}, which no tensor here has")
         if first == last:
-            return torch.empty(entry["shape"], dtype=kind)
+            return torch.empty(shape, dtype=kind)
         buffer = bytearray(last - first)
         view, place = memoryview(buffer), self._data + first
         while view:
@@ -127,7 +146,7 @@ class _File:
             if count == 0:
                 raise OSError(f"the file ends within {name}")
             view, place = view[count:], place + count
-        return torch.frombuffer(buffer, dtype=kind).view(entry["shape"])
+        return torch.frombuffer(buffer, dtype=kind).view(shape)
 
     def close(self) -> None:
         self._file.close()
@@ -152,5 +171,5 @@ def _read_index(index: Path) -> dict[str, Path]:
     try:
         weight_map = json.loads(index.read_bytes())["weight_map"]
         return {str(name): index.parent / str(file) for name, file in weight_map.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{index} is not an index of safetensors files: {error!r}") from None

@@ -10,6 +10,7 @@ int4    X.weight_packed           [Y, X/8]        int32
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -24,11 +25,20 @@ FLOATS = (torch.bfloat16, torch.float32, torch.float16)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One tensor of those that make a matrix."""
+    """One tensor of those that make a matrix. `block`: how many rows of the matrix one row of it belongs to; 0: all."""
 
     name: str
     shape: tuple[int, ...]
     dtypes: tuple[torch.dtype, ...]
+    block: int = 1
+
+
+class Reader(Protocol):
+    """Reads tensors, or rows of them, by name."""
+
+    def shape(self, name: str) -> tuple[int, ...]: ...
+
+    def read(self, name: str, rows: slice | None = None) -> Tensor: ...
 
 
 def parts(expected: Expected) -> Iterator[Part]:
@@ -40,16 +50,17 @@ def parts(expected: Expected) -> Iterator[Part]:
     rows, columns = shape
     if expected.format == "fp8":
         yield Part(name, shape, (FP8,))
-        yield Part(f"{name}_scale_inv", (-(-rows // FP8_BLOCK), -(-columns // FP8_BLOCK)), FLOATS)
+        yield Part(f"{name}_scale_inv", (-(-rows // FP8_BLOCK), -(-columns // FP8_BLOCK)), FLOATS, FP8_BLOCK)
         return
     yield Part(f"{name}_packed", (rows, columns // 8), (torch.int32,))
     yield Part(f"{name}_scale", (rows, columns // GROUP), FLOATS)
-    yield Part(f"{name}_shape", (2,), (torch.int64, torch.int32))
+    yield Part(f"{name}_shape", (2,), (torch.int64, torch.int32), 0)
 
 
-def read(expected: Expected, tensor: Callable[[str], Tensor], where: Callable[[str], object]) -> Packed:
-    """Reads a matrix or vector. `tensor` reads by name and `where` names the file. Raises CheckpointError."""
-    values, *others = [_checked(part, tensor(part.name), where(part.name)) for part in parts(expected)]
+def read(expected: Expected, reader: Reader, where: Callable[[str], object], rows: slice | None = None) -> Packed:
+    """Reads a matrix or vector, or some rows of a matrix: whole blocks of 128, but for its last. `where` names the file
+    of a tensor. Raises CheckpointError."""
+    values, *others = [_read(part, reader, where(part.name), rows) for part in parts(expected)]
     if not others:
         return Packed("plain", values)
     scale = others[0]
@@ -64,12 +75,17 @@ def read(expected: Expected, tensor: Callable[[str], Tensor], where: Callable[[s
     return Packed(expected.format, values, scale.float() if expected.format == "fp8" else scale)
 
 
-def _checked(part: Part, tensor: Tensor, file: object) -> Tensor:
+def _read(part: Part, reader: Reader, file: object, rows: slice | None) -> Tensor:
+    shape = reader.shape(part.name)
+    if shape != part.shape:
+        raise CheckpointError(
+            f"{file}: weight {part.name} has shape {list(shape)}, but config.json makes it {list(part.shape)}"
+        )
+    if rows is not None and part.block:
+        tensor = reader.read(part.name, slice(rows.start // part.block, -(-rows.stop // part.block)))
+    else:
+        tensor = reader.read(part.name)
     if tensor.dtype not in part.dtypes:
         known = " or ".join(str(dtype).removeprefix("torch.") for dtype in part.dtypes)
         raise CheckpointError(f"{file}: weight {part.name} has dtype {tensor.dtype}, expected {known}")
-    if tuple(tensor.shape) != part.shape:
-        raise CheckpointError(
-            f"{file}: weight {part.name} has shape {list(tensor.shape)}, but config.json makes it {list(part.shape)}"
-        )
     return tensor

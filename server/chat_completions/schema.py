@@ -33,7 +33,17 @@ from server.wire import MAX_TOOLS, Metadata, Name, Wire, refuse
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MAX_STOPS = 4
-FREE_FORM = frozenset({"chat_template_kwargs", "tools", "response_format", "structured_outputs", "guided_json"})
+FREE_FORM = frozenset(
+    {
+        "chat_template_kwargs",
+        "tools",
+        "response_format",
+        "structured_outputs",
+        "guided_json",
+        "parsed",
+        "parsed_arguments",
+    }
+)
 
 
 class TextPart(Wire):
@@ -106,8 +116,11 @@ class SystemMessage(Wire):
 
 
 class FunctionCalled(Wire):
+    """`parsed_arguments`, and `parsed` of a message, are what OpenAI's SDK makes of an answer and sends back."""
+
     name: Name
     arguments: str
+    parsed_arguments: Any = None
 
 
 class ToolCalled(Wire):
@@ -132,6 +145,7 @@ class AssistantMessage(Wire):
     annotations: Annotated[list[Any], Field(max_length=0)] | None = None
     audio: None = None
     function_call: None = None
+    parsed: Any = None
     provider_specific_fields: dict[str, None] | None = None  # LiteLLM's messages have it
 
     @model_validator(mode="after")

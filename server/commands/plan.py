@@ -56,10 +56,10 @@ def plan(
         console.print(
             "[bold red]It does not fit.[/] Any one of these would make it fit: " + ", ".join(changes or ["none"])
         )
-    console.print(_speeds(config, formats, hardware, context))
+    console.print(_speeds(config, formats, hardware, context, made.kv_tokens))
     console.print(
         "Bounds by memory bandwidth for decoding, with all weights spread evenly and uniform routing; "
-        "a real engine stays below."
+        "a real engine stays below. *: more than the KV cache holds."
     )
     return fits
 
@@ -73,7 +73,7 @@ def _memory(made: Capacity, hardware: Hardware) -> Table:
     return table
 
 
-def _speeds(config: ModelConfig, formats: Formats, hardware: Hardware, context: int) -> Table:
+def _speeds(config: ModelConfig, formats: Formats, hardware: Hardware, context: int, kv_tokens: int) -> Table:
     table = Table(
         "batch", "experts touched", "read a step and GPU", "tokens/s at most", "of each request",
         title=f"{hardware.bandwidth / 1e12:g} TB/s a GPU, {context:,} tokens of context",
@@ -82,7 +82,8 @@ def _speeds(config: ModelConfig, formats: Formats, hardware: Hardware, context: 
         one = speed(config, formats, hardware, batch, context)
         touched = f"{one.experts_touched:.0f}" if config.moe_layers else "–"
         each = f"{one.tokens_a_second / batch:,.1f}"
-        table.add_row(str(batch), touched, _human(one.bytes_a_step), f"{one.tokens_a_second:,.0f}", each)
+        mark = "*" if batch * context > kv_tokens else ""
+        table.add_row(f"{batch}{mark}", touched, _human(one.bytes_a_step), f"{one.tokens_a_second:,.0f}", each)
     return table
 
 

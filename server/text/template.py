@@ -14,7 +14,7 @@ import jinja2
 import jinja2.meta
 
 from engine import ConfigError
-from server.text.checkpoint_json import read_optional_json_object
+from server.text.checkpoint_json import is_present, read_optional_json_object
 from server.text.template_environment import TemplateRaisedError, make_environment
 from server.text.template_marks import MarkLiterals, Marks, Pieces
 from server.text.tokenizer import Tokenizer
@@ -148,7 +148,7 @@ def load_template(folder: Path, tokenizer: Tokenizer) -> ChatTemplate | None:
 
 
 def _find_source(file: Path, config_path: Path, configured: Any) -> str | None:
-    if file.is_file():
+    if is_present(file):
         try:
             return file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from engine import ConfigError
+from server.text.checkpoint_json import is_present
 
 
 class Tokenizer(Protocol):
@@ -45,11 +46,11 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     Raises ConfigError when there is neither, or when the file is damaged or of a kind not supported here.
     """
     # Imported here, so that a server loads only the library that its checkpoint needs.
-    if (folder / "tiktoken.model").is_file():
+    if is_present(folder / "tiktoken.model"):
         from server.text.tiktoken_tokenizer import TiktokenTokenizer
 
         return TiktokenTokenizer.load(folder)
-    if (folder / "tokenizer.json").is_file():
+    if is_present(folder / "tokenizer.json"):
         from server.text.huggingface_tokenizer import HuggingFaceTokenizer
 
         return HuggingFaceTokenizer.load(folder)

@@ -1,12 +1,7 @@
-"""Completions, likelihoods and cancelling, with nothing replaced; lm-eval in front of it, where it is installed."""
+"""Completions, likelihoods and cancelling, with nothing replaced."""
 
-import json
-import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -14,13 +9,6 @@ import pytest
 from support.serving import Server, until
 
 PROMPT = "A lake has no name until somebody swims in it."
-ITEMS = [
-    ("The sky is", [" blue", " made of old cheese"]),
-    ("Two and two are", [" four", " five"]),
-    ("K2 is a", [" mountain", " model", " bus"]),
-    ("Grüße aus", [" Köln", " 东京"]),
-    ("", ["Once", " upon a time"]),
-]
 
 
 @pytest.fixture
@@ -116,50 +104,3 @@ def test_cancelling_by_id_frees_the_engine(server: Server, client: openai.OpenAI
     until(lambda: server.metric("abruzzi_requests_running") == 0)
     assert server.metric("abruzzi_kv_blocks_held") == 0
     assert server.post("/v1/requests/to-be-cancelled/cancel", None).status_code == 404
-
-
-def test_lm_eval_gets_the_likelihoods(server: Server, tmp_path: Path) -> None:
-    """The harness itself, on a multiple-choice task of five items."""
-    program = shutil.which("lm_eval")
-    if program is None:
-        pytest.skip("lm_eval is not installed")
-    rows = [{"query": query, "choices": choices, "gold": 0} for query, choices in ITEMS]
-    (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "items.yaml").write_text(
-        f"""task: items
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {tmp_path}/items.jsonl}}}}
-test_split: test
-output_type: multiple_choice
-doc_to_text: query
-doc_to_choice: choices
-doc_to_target: gold
-target_delimiter: ""
-metric_list: [{{metric: acc}}]
-"""
-    )
-    arguments = f"model=tiny,base_url={server.url}/v1/completions,num_concurrent=2"
-    command = [program, "--model", "local-completions", "--model_args", arguments, "--tasks", "items"]
-    command += ["--include_path", str(tmp_path), "--output_path", str(tmp_path / "out"), "--log_samples"]
-    offline = {
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-        "HF_HOME": str(tmp_path / "hf"),
-        "OPENAI_API_KEY": "x",
-    }
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **offline})
-    assert run.returncode == 0, run.stderr[-3000:]
-    (log,) = (tmp_path / "out").rglob("samples_items*.jsonl")
-    samples = [json.loads(line) for line in log.read_text().splitlines()]
-    assert len(samples) == len(ITEMS)
-    for sample in samples:
-        for choice, ((said, greedy),) in zip(sample["doc"]["choices"], sample["resps"], strict=True):
-            query = sample["doc"]["query"]
-            # of an empty context lm-eval makes the beginning of sequence
-            start = tokenize(server, query) if query else tokenize(server, "[BOS]")
-            text = tokenize(server, query + choice) if query else start + tokenize(server, choice)
-            (found,) = likelihoods(server, [text])
-            assert float(said) == pytest.approx(sum(found["token_logprobs"][len(start) : -1]), abs=1e-3)
-            places = zip(found["token_logprobs"], found["top_logprobs"], strict=True)
-            likeliest = [value == max(top.values()) for value, top in list(places)[len(start) : -1]]
-            assert str(greedy) == str(all(likeliest))

@@ -121,6 +121,45 @@ def test_a_named_tool_and_a_single_call(limited: Server, how: Any) -> None:
         assert message["tool_calls"][0]["function"] == {"name": "nothing", "arguments": "{}"}
 
 
+def test_several_seeded_answers_with_penalties_and_logprobs(limited: Server) -> None:
+    body = {"model": "tiny", "max_tokens": 600, **OWN[0], "tool_choice": "required"}
+    body |= {
+        "n": 3,
+        "seed": 7,
+        "logprobs": True,
+        "temperature": 1.3,
+        "presence_penalty": 1.5,
+        "repetition_penalty": 1.2,
+        "min_p": 0.01,
+    }
+    first, again = (limited.post("/v1/chat/completions", body).json() for _ in range(2))
+    made = [choice["message"]["tool_calls"] for choice in first["choices"]]
+    assert made == [choice["message"]["tool_calls"] for choice in again["choices"]]
+    assert len({json.dumps(calls) for calls in made}) > 1
+    for choice in first["choices"]:
+        check({**choice["message"], "finish_reason": choice["finish_reason"]}, OWN[0])
+        assert choice["logprobs"] == {"content": [], "refusal": None}  # calls are no text
+    assert again["usage"]["prompt_tokens_details"]["cached_tokens"] > 0
+    formatted = {"model": "tiny", "messages": OWN[0]["messages"], "guided_regex": "[ab]{6}", "logprobs": True}
+    choice = limited.post("/v1/chat/completions", formatted).json()["choices"][0]
+    assert "".join(token["token"] for token in choice["logprobs"]["content"]) == choice["message"]["content"]
+
+
+def test_recursive_references_and_costly_expressions(limited: Server) -> None:
+    tree = {"type": "object", "properties": {"leaf": {"type": "boolean"}, "below": {"$ref": "#"}}}
+    parameters = {**tree, "required": ["leaf"]}
+    tools = [{"type": "function", "function": {"name": "grow", "parameters": parameters}}]
+    fields = {"messages": OWN[0]["messages"], "tools": tools, "tool_choice": "required", "temperature": 2.0}
+    made = [ask(limited, **fields, parallel_tool_calls=False, seed=seed, max_tokens=120) for seed in range(5)]
+    assert sum(check(message, {"tools": tools}) for message in made)
+    body = {"model": "tiny", "messages": OWN[0]["messages"], "max_tokens": 20}
+    for explodes in ("((a|b|ab|ba|aa)*c?){1,100}{1,100}", "(.*a.{500}b){50}", "((a{1,100}){1,100}){1,100}b"):
+        answer = limited.post("/v1/chat/completions", body | {"guided_regex": explodes})
+        assert answer.status_code == 200, "it is followed a step at a time"
+        assert answer.json()["choices"][0]["finish_reason"] in ("stop", "length")
+    assert limited.post("/v1/chat/completions", body).status_code == 200
+
+
 def test_auto_makes_no_broken_call_and_none_makes_no_call(limited: Server) -> None:
     begin = 512 + 11  # the marker that begins a section
     for seed in range(4):

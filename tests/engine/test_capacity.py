@@ -9,28 +9,60 @@ from hypothesis import strategies as st
 from engine.capacity import Hardware, changes_that_fit, plan_capacity, rank_kv_bytes, rank_weights, speed, touched
 from engine.errors import ConfigError
 from engine.kernels.formats import Formats
+from engine.models.config import MLAConfig
 from engine.models.published import model_config, published_names
 from engine.models.sizes import count_parameters
 
 H200 = Hardware(8, 141 * 10**9, 4.8e12)
 
 
-def test_published_figures_of_kimi() -> None:
-    """Weights and cache of Kimi K2 in INT4 (K2.5's layout) and FP8."""
+def k25_experts(formats: Formats | None = None) -> int:
+    """Bytes of all routed experts of Kimi K2, in INT4 unless said otherwise."""
     k25 = model_config("Kimi-K2.5")
-    assert rank_weights(k25, k25.formats, 1)["experts"] == pytest.approx(571e9, rel=1e-3)
-    assert rank_kv_bytes(k25, k25.formats, 8) == rank_kv_bytes(k25, k25.formats, 1) == 70_272
-    one_expert = rank_weights(k25, k25.formats, 1)["experts"] / 60 / 384
-    assert one_expert == pytest.approx(24.8e6, rel=2e-3)
+    return rank_weights(k25, formats or k25.formats, 1)["experts"]
+
+
+def test_experts_of_kimi() -> None:
+    """One expert has 44.04 million parameters; all of them, 1.0147 trillion."""
     k2 = model_config("moonshotai/Kimi-K2-Instruct")
     assert k2.formats == Formats(linear="fp8", experts="fp8")
-    assert rank_weights(k2, k2.formats, 1)["experts"] / 60 / 384 == pytest.approx(44.05e6, rel=1e-3)
+    assert count_parameters(k2)["experts"] == 60 * 384 * 44_040_192
+    assert count_parameters(k2)["experts"] == pytest.approx(1.0147e12, rel=1e-4)
+    assert count_parameters(k2)["experts"] * 8 / 384 == pytest.approx(21.1e9, rel=2e-3)
+    one = 60 * 384
+    assert k25_experts(Formats()) / one == pytest.approx(88e6, rel=2e-3)
+    assert rank_weights(k2, k2.formats, 1)["experts"] / one == pytest.approx(44e6, rel=2e-3)
+    assert k25_experts() / one == pytest.approx(24.8e6, rel=2e-3)
+    assert k25_experts() / 60 == pytest.approx(9.51e9, rel=1e-3)
+    assert k25_experts() == pytest.approx(571e9, rel=1e-3)
+
+
+def test_a_checkpoint_in_int4_is_as_large_as_the_published_one() -> None:
+    """594 to 595 GB, as reported, with what sees."""
+    k25 = model_config("Kimi-K2.5")
+    assert sum(rank_weights(k25, k25.formats, 1).values()) == pytest.approx(594e9, rel=5e-3)
+
+
+def test_cache_of_one_token() -> None:
+    k25 = model_config("Kimi-K2.5")
+    assert rank_kv_bytes(k25, k25.formats, 8) == rank_kv_bytes(k25, k25.formats, 1) == 576 * 61 * 2 == 70_272
+    assert rank_kv_bytes(k25, k25.formats, 1) * 131_072 == pytest.approx(9.2e9, rel=2e-3)
+    assert rank_kv_bytes(k25, k25.formats, 1) * 262_144 == pytest.approx(18.4e9, rel=2e-3)
+    attention = k25.attention
+    assert isinstance(attention, MLAConfig)
+    expanded = attention.heads * (attention.nope + attention.rotary + attention.value) * 61 * 2
+    assert expanded == pytest.approx(2.5e6, rel=2e-3)
+    assert expanded / rank_kv_bytes(k25, k25.formats, 1) == pytest.approx(35.6, abs=0.05)
     assert rank_kv_bytes(k25, replace(k25.formats, kv="fp8"), 1) == 70_272 // 2
     assert rank_kv_bytes(model_config("qwen3-30b-a3b"), Formats(), 1) == 98_304
 
 
 @pytest.mark.parametrize(
-    ("batch", "kimi", "qwen"), [(1, 8, 8), (4, 31, 29), (16, 110, 82), (64, 284, 126), (256, 382, 128)]
+    ("batch", "kimi", "qwen"),
+    [
+        *((1, 8, 8), (4, 31, 29), (8, 60, 52), (16, 110, 82)),
+        *((32, 188, 112), (64, 284, 126), (128, 358, 128), (256, 382, 128)),
+    ],
 )
 def test_distinct_experts_of_a_batch(batch: int, kimi: int, qwen: int) -> None:
     assert round(touched(384, 8, batch)) == kimi
@@ -40,11 +72,15 @@ def test_distinct_experts_of_a_batch(batch: int, kimi: int, qwen: int) -> None:
 def test_bytes_of_one_token_of_kimi_in_int4() -> None:
     """11.9 GB of experts a token, which at 400 GB/s caps decoding at 34 tokens/s."""
     k25 = model_config("Kimi-K2.5")
-    experts = rank_weights(k25, k25.formats, 1)["experts"] * 8 / 384
+    experts = k25_experts() * 8 / 384
     assert experts == pytest.approx(11.9e9, rel=2e-3)
     host = Hardware(1, 10**13, 400e9)
-    assert speed(k25, k25.formats, host, 1, 0).bytes_a_step > experts
     assert 400e9 / experts == pytest.approx(34, abs=0.5)
+    # what is read besides: all but the routed experts and the embedding
+    weights = rank_weights(k25, k25.formats, 1)
+    embedding = k25.vocab_size * k25.hidden_size * 2
+    rest = sum(weights.values()) - weights["experts"] - embedding
+    assert speed(k25, k25.formats, host, 1, 0).bytes_a_step == pytest.approx(experts + rest, rel=1e-9)
 
 
 @given(st.sampled_from(published_names()), st.integers(1, 64), st.integers(1, 10**6), st.integers(1, 512))

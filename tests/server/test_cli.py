@@ -189,13 +189,14 @@ def test_a_key_list_without_a_key_is_exit_code_2(served: list[Settings], variabl
 
 
 def test_no_log_level_shows_what_people_are_answered() -> None:
-    """sse-starlette logs each chunk that it sends, at debug."""
+    """sse-starlette logs each chunk that it sends, at debug, and aiosqlite what it stores."""
     code = (
         "import logging, server.serve as s; s.configure_logging('debug');"
-        "print(logging.getLogger('server').isEnabledFor(10), logging.getLogger('sse_starlette.sse').isEnabledFor(10))"
+        "print(logging.getLogger('server').isEnabledFor(10), "
+        "*[logging.getLogger(name).isEnabledFor(10) for name in ('sse_starlette.sse', 'aiosqlite')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout == "True False\n"
+    assert done.stdout == "True False False\n"
 
 
 @pytest.mark.parametrize("levels", ["", "0", "1,x", "1,,2"])

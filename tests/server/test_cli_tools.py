@@ -23,6 +23,12 @@ def test_a_plan_that_fits_and_one_that_does_not() -> None:
     assert "It fits." in fits.stdout
     assert "98,304 bytes a token" in fits.stdout
     assert "65,536 tokens of context" in run("plan", "Apertus-8B-Instruct").stdout  # all that it knows
+    kimi = run("plan", "Kimi-K2.5", "--gpus", "8", "--gpu-memory", "141GiB", "--context", "131072")  # 64 requests
+    assert kimi.returncode == 1
+    assert "make it fit: --concurrency 6, --context 14316" in kimi.stdout
+    assert [line.split()[1] for line in kimi.stdout.splitlines() if line.count("│") == 6] == [
+        *("1", "4", "16*", "64*", "256*")
+    ]
     too_large = run("plan", "Kimi-K2-Instruct", "--gpus", "4", "--gpu-memory", "80GB")
     assert too_large.returncode == 1
     assert "It does not fit." in too_large.stdout
@@ -56,8 +62,14 @@ def test_wrong_words_are_told(arguments: tuple[str, ...], words: list[str]) -> N
 def test_doctor() -> None:
     answer = run("doctor")
     assert answer.returncode == 0, answer.stderr
-    for word in ("processor", "memory bandwidth", "GB/s", "backend cpu", "GPU"):
+    for word in ("processor", "NUMA nodes", "memory bandwidth", "GB/s", "GPU"):
         assert word in answer.stdout
+    rows = {
+        line.split("│")[1].strip(): line.split("│")[2].strip() for line in answer.stdout.splitlines() if "│" in line
+    }
+    assert rows["backend plain torch, cpu"] == "usable"
+    if rows["GPU"].startswith("none: "):
+        assert rows["backend plain torch, cuda"] == f"not usable: {rows['GPU'].removeprefix('none: ')}"
 
 
 def test_check_quantization(tmp_path: Path) -> None:

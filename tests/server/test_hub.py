@@ -1,6 +1,8 @@
 """Models by name, downloaded by huggingface_hub from a hub on this machine."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,10 +13,14 @@ from pathlib import Path
 import pytest
 import uvicorn
 from support.fake_hub import COMMIT, FakeHub
+from support.serving import serving
 
 from server.hub import is_hub_name
 
-RUN = "import sys; from server.hub import download; print(download(sys.argv[1]))"
+RUN = (
+    "import logging, sys; from server.hub import download; "
+    "logging.basicConfig(level='INFO', format='%(message)s'); print(download(sys.argv[1]))"
+)
 FILES = {
     "config.json": b"{}",
     "model.safetensors": b"weights" * 20_000,
@@ -73,6 +79,8 @@ def test_only_needed_files_come_and_only_once(hub: tuple[FakeHub, str], tmp_path
     assert {file for _, file in fake.requested} == wanted
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert fake.tokens == {"Bearer hf_secret"}
+    assert f"model org/tiny: looking for it at {endpoint}" in answer.stderr
+    assert re.search(r"downloading: \d\.\d\d of 0\.00 GB at \d+ MB/s", answer.stderr)
     fake.requested.clear()
     assert download("org/tiny", tmp_path / "home", endpoint).stdout == answer.stdout
     assert not [file for method, file in fake.requested if method == "GET"]
@@ -161,3 +169,21 @@ def test_which_words_are_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert not is_hub_name(name)
     (tmp_path / "moonshotai" / "Kimi-K2-Instruct").mkdir(parents=True)
     assert not is_hub_name("moonshotai/Kimi-K2-Instruct")
+
+
+@pytest.mark.slow
+def test_a_model_is_served_by_its_name(
+    hub: tuple[FakeHub, str], tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, endpoint = hub
+    shutil.copytree(tiny_checkpoint, fake.folder, dirs_exist_ok=True)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    with serving(Path("org/tiny@v1"), tmp_path / "log", "--store", "none") as server:
+        assert server.get("/v1/models").json()["data"][0]["id"] == "org/tiny"
+        answer = server.post("/v1/completions", {"model": "org/tiny", "prompt": "The", "max_tokens": 3})
+        assert answer.status_code == 200
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    fake.requested.clear()
+    with serving(Path("org/tiny@v1"), tmp_path / "log", "--store", "none"):
+        assert fake.requested == []

@@ -17,14 +17,17 @@ import pytest
 
 
 def programs() -> Path:
-    """The folder of PostgreSQL's programs. Skips where there are none."""
+    """The folder of PostgreSQL's programs. Skips where there are none, but for CI, where that is a failure."""
     folders = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
     if found := shutil.which("initdb"):
         folders.append(Path(found).parent)
     for folder in folders:
         if all((folder / name).exists() for name in ("initdb", "postgres")):
             return folder
-    pytest.skip("PostgreSQL's programs (initdb, postgres) are not installed")
+    missing = "PostgreSQL's programs (initdb, postgres) are not installed"
+    if os.environ.get("CI"):
+        pytest.fail(f"{missing}: in Debian, apt-get install postgresql")
+    pytest.skip(missing)
 
 
 class Postgres:
@@ -83,7 +86,7 @@ class Postgres:
 
 @contextlib.contextmanager
 def postgres_server() -> Iterator[Postgres]:
-    """Skips where PostgreSQL is not installed."""
+    """Skips, or in CI fails, where PostgreSQL is not installed."""
     programs()
     folder = Path(tempfile.mkdtemp(prefix="abruzzi-postgres-"))
     try:

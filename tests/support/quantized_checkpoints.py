@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.kernels.formats import Format
 from engine.kernels.packed import dequantize, quantize
 
 FP8: dict[str, Any] = {
@@ -49,51 +50,54 @@ INT4: dict[str, Any] = {
     "quant_method": "compressed-tensors",
     "quantization_status": "compressed",
 }
+# Of the scales in published files.
+SCALES: dict[Format, torch.dtype] = {"fp8": torch.float32, "int4": torch.bfloat16}
 LINEAR = re.compile(r".*(proj|proj_with_mqa)\.weight")
 EXPERT = re.compile(r".*\.mlp\.experts\.\d+\..*proj\.weight")
 
 
 def to_fp8(source: Path, target: Path) -> None:
     """All linear layers, as DeepSeek V3, Kimi K2 and Qwen3's FP8 are published; `target` becomes the plain twin's."""
-    _write(source, target, FP8, LINEAR, lambda name, tensor: _fp8(name, tensor))
+    _write(source, target, FP8, LINEAR, "fp8")
 
 
 def to_int4(source: Path, target: Path) -> None:
     """The routed experts."""
-    _write(source, target, INT4, EXPERT, lambda name, tensor: _int4(name, tensor))
+    _write(source, target, INT4, EXPERT, "int4")
 
 
-def _fp8(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    packed = quantize(tensor, "fp8", torch.float32)
+def pack(name: str, tensor: Tensor, format: Format) -> dict[str, Tensor]:
+    """The tensors of a published checkpoint that hold this matrix."""
+    packed = quantize(tensor, format, SCALES[format])
     assert packed.scale is not None
-    return {name: packed.values, f"{name}_scale_inv": packed.scale}
-
-
-def _int4(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    packed = quantize(tensor, "int4", torch.bfloat16)
-    assert packed.scale is not None
+    if format == "fp8":
+        return {name: packed.values, f"{name}_scale_inv": packed.scale}
     base = name.removesuffix(".weight")
     shape = torch.tensor(tensor.shape)
     return {f"{base}.weight_packed": packed.values, f"{base}.weight_scale": packed.scale, f"{base}.weight_shape": shape}
 
 
-def _write(source: Path, target: Path, config: dict[str, Any], which: re.Pattern[str], pack: Any) -> None:
+def round_trip(tensor: Tensor, format: Format) -> Tensor:
+    """What is left of a matrix that was packed and unpacked."""
+    return dequantize(quantize(tensor, format, SCALES[format]), tensor.dtype)
+
+
+def _write(source: Path, target: Path, config: dict[str, Any], which: re.Pattern[str], format: Format) -> None:
     tensors: dict[str, Tensor] = {}
     for name, tensor in load_file(source / "model.safetensors").items():
-        tensors |= pack(name, tensor) if which.fullmatch(name) else {name: tensor}
+        tensors |= pack(name, tensor, format) if which.fullmatch(name) else {name: tensor}
     target.mkdir(exist_ok=True)
     save_file(tensors, target / "model.safetensors")
     raw = json.loads((source / "config.json").read_text())
     (target / "config.json").write_text(json.dumps({**raw, "quantization_config": config}))
 
 
-def rounded(source: Path, target: Path, which: re.Pattern[str], format: Any) -> None:
+def rounded(source: Path, target: Path, which: re.Pattern[str], format: Format) -> None:
     """A plain checkpoint whose matrices have been packed and unpacked: what a packed one must compute."""
     tensors = load_file(source / "model.safetensors")
     for name, tensor in tensors.items():
         if which.fullmatch(name):
-            scale = torch.bfloat16 if format == "int4" else torch.float32
-            tensors[name] = dequantize(quantize(tensor, format, scale), tensor.dtype)
+            tensors[name] = round_trip(tensor, format)
     target.mkdir(exist_ok=True)
     save_file(tensors, target / "model.safetensors")
     (target / "config.json").write_bytes((source / "config.json").read_bytes())

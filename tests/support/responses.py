@@ -132,18 +132,19 @@ def schemas() -> dict[str, Any]:
     return found
 
 
-def _any_of(schema: Any) -> Any:
-    """Its `oneOf`s tell their members apart by a discriminator, which JSON Schema does not know."""
+def _as_json_schema(schema: Any) -> Any:
+    """Its `oneOf`s tell their members apart by a discriminator, and it has `nullable`: JSON Schema knows neither."""
     if isinstance(schema, list):
-        return [_any_of(one) for one in schema]
+        return [_as_json_schema(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    return {"anyOf" if name == "oneOf" else name: _any_of(value) for name, value in schema.items()}
+    plain = {"anyOf" if name == "oneOf" else name: _as_json_schema(value) for name, value in schema.items()}
+    return {"anyOf": [plain, {"type": "null"}]} if schema.get("nullable") is True else plain
 
 
 @functools.cache
 def _registry() -> Any:
-    document = {"components": {"schemas": _any_of(schemas())}}
+    document = {"components": {"schemas": _as_json_schema(schemas())}}
     return Registry().with_resource("urn:openai", DRAFT202012.create_resource(document))
 
 

@@ -71,7 +71,7 @@ def serving(checkpoint: Path, log: Path, *flags: str, ready: bool = True) -> Ite
     server = Server(process, f"http://127.0.0.1:{port}", log)
     try:
         if ready:
-            until(lambda: is_ready(server))
+            until(lambda: is_ready(server), 90.0)  # on a busy machine
         yield server
     finally:
         if process.poll() is None:

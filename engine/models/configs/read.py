@@ -40,7 +40,7 @@ def parse_model_config_file(path: Path) -> ModelConfig:
     """Reads a config.json. Raises CheckpointError."""
     try:
         raw = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
     if not isinstance(raw, dict):
         raise CheckpointError(f"{path} holds no JSON object")

@@ -3,6 +3,7 @@
 Each file is the model's config.json, less what does not concern its size or arithmetic.
 """
 
+import os
 from pathlib import Path
 
 from engine.errors import ConfigError
@@ -19,9 +20,9 @@ def model_config(model: str) -> ModelConfig:
     """The config of a checkpoint folder, of a config.json, or of a published model by its name, with or without who
     published it. Raises ConfigError."""
     path = Path(model).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):
         return load_model_config(path)
-    if path.is_file():
+    if os.path.isfile(path):
         return parse_model_config_file(path)
     name = model.rpartition("/")[2].lower()
     for known in published_names():

@@ -12,6 +12,7 @@ import pytest
 from support.constrained import Answer, json_lark, make_core, request, run
 
 from engine import Grammar, TiktokenVocabulary, read_tiktoken_vocabulary
+from engine.grammar import waiting
 from engine.load import Loaded
 from engine.messages import GenerateRequest
 from engine.scheduling.plan import StepPlan
@@ -324,8 +325,13 @@ def test_a_bad_grammar_is_refused_alone(
     ],
 )
 def test_a_costly_grammar_is_bounded_and_hurts_nobody_else(
-    constrained_engine: Loaded, vocabulary: TiktokenVocabulary, end: tuple[int, ...], source: str
+    constrained_engine: Loaded,
+    vocabulary: TiktokenVocabulary,
+    end: tuple[int, ...],
+    source: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(waiting, "COMPILE_SECONDS", 100.0)  # of the clock: a loaded machine needs more
     core = make_core(constrained_engine)
     answers = run(core, [request("bomb", [1], source, max_tokens=30), *schema_requests(end, 3, seed=5)])
     bomb = answers["bomb"]

@@ -1,6 +1,8 @@
 """The formats: what packing loses, that unpacking is exact, and that products do not care in which form a matrix is."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import engine.kernels.reference as reference
 from engine.kernels.formats import Format, matrix_bytes
 from engine.kernels.packed import FP8, Packed, dequantize, quantize
 
+DATA = Path(__file__).parents[2] / "data"
 # Largest error relative to the largest value that shares a scale: half a step of the format.
 STEP: dict[Format, float] = {"fp8": 2**-4, "int8": 0.5 / 127 * 1.02, "int4": 0.5 / 7 * 1.02}
 
@@ -88,3 +91,13 @@ def test_experts_are_those_of_the_unpacked_stack(format: Format) -> None:
         reference.moe_experts(hidden, weights, ids, gate_up, down),
         reference.moe_experts(hidden, weights, ids, plain(gate_up), plain(down)),
     )
+
+
+def test_int4_is_what_compressed_tensors_writes_and_reads() -> None:
+    """Of a random matrix, as its own library packed it and unpacked it again (tests/data/SOURCES.md)."""
+    given = json.loads((DATA / "formats" / "int4_pack_quantized.json").read_text())
+    scale = torch.tensor(given["weight_scale"]).bfloat16()
+    theirs = Packed("int4", torch.tensor(given["weight_packed"], dtype=torch.int32), scale)
+    dense = torch.tensor(given["weight"])
+    assert list(dense.shape) == given["weight_shape"]
+    assert torch.equal(dequantize(theirs, torch.bfloat16), dense.bfloat16())

