@@ -6,7 +6,7 @@ attention are divided by heads as far as there are heads, MLA's one latent a tok
 torch. Bytes, tokens, seconds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.kernels.formats import Formats
 from engine.models.config import GQAConfig, ModelConfig
@@ -63,9 +63,9 @@ def rank_weights(model: ModelConfig, formats: Formats, gpus: int) -> dict[str, i
     return held
 
 
-def rank_kv_bytes(model: ModelConfig, gpus: int) -> int:
+def rank_kv_bytes(model: ModelConfig, formats: Formats, gpus: int) -> int:
     """Bytes that one token takes in one rank's KV cache; of the rank that has the most heads."""
-    whole = kv_bytes_per_token(model, DTYPE_BYTES)
+    whole = kv_bytes_per_token(model, formats.cached_bytes(DTYPE_BYTES))
     if not isinstance(model.attention, GQAConfig):
         return whole
     heads = model.attention.kv_heads
@@ -76,7 +76,7 @@ def plan_capacity(model: ModelConfig, formats: Formats, hardware: Hardware) -> C
     """What fits on one rank."""
     weights = rank_weights(model, formats, hardware.gpus)
     reserved = int(hardware.memory * RESERVED_SHARE)
-    each = rank_kv_bytes(model, hardware.gpus)
+    each = rank_kv_bytes(model, formats, hardware.gpus)
     left = hardware.memory - reserved - sum(weights.values())
     return Capacity(weights, reserved, hardware.memory, each, max(left, 0) // each)
 
@@ -99,7 +99,7 @@ def speed(model: ModelConfig, formats: Formats, hardware: Hardware, batch: int, 
             read += size
     if not model.tie_word_embeddings:  # of the embedding only a batch's rows are read
         read -= model.vocab_size * model.hidden_size * DTYPE_BYTES / hardware.gpus
-    read += batch * context * rank_kv_bytes(model, hardware.gpus)
+    read += batch * context * rank_kv_bytes(model, formats, hardware.gpus)
     return Speed(batch, hit, read, batch * hardware.bandwidth / read)
 
 
@@ -122,7 +122,10 @@ def changes_that_fit(
     more = next((gpus for gpus in range(hardware.gpus + 1, 1025) if fits(formats, gpus, tokens)), None)
     if more is not None:
         found.append(f"--gpus {more}")
-    int4 = Formats(linear="int4", experts="int4")
+    cached = replace(formats, kv="fp8")
+    if formats != cached and fits(cached, hardware.gpus, tokens):
+        found.append("--kv-cache-dtype fp8")
+    int4 = Formats(linear="int4", experts="int4", kv=formats.kv)
     if formats != int4 and fits(int4, hardware.gpus, tokens):
         found.append("--quantize int4")
     return found

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from engine.errors import RequestRefused
+from engine.errors import DeviceMemoryExhausted, RequestRefused
 from engine.grammar.compiler import GrammarCompiler
 from engine.grammar.waiting import WaitingForGrammar
 from engine.messages import GenerateRequest, StepOutput, StepReport
@@ -19,11 +19,16 @@ from engine.scheduling.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
 
+NO_MEMORY = (
+    "the device has too little memory for this request beside the others; the server's operator can lower "
+    "--max-batch-tokens, --max-running or --kv-cache-memory"
+)
+
 
 class StepRunner(Protocol):
-    """Runs a plan on a device."""
+    """Runs a plan on a device, and calls `meanwhile` while that computes."""
 
-    def run(self, plan: StepPlan) -> StepResult: ...
+    def run(self, plan: StepPlan, meanwhile: Callable[[], None] | None = None) -> StepResult: ...
 
 
 class EngineCore:
@@ -74,13 +79,15 @@ class EngineCore:
         """The engine's state between two steps, with outputs that no step made."""
         return StepReport(outputs, self.scheduler.stats(StepPlan([], [], [], 0), 0.0))
 
-    def step(self) -> StepReport:
-        """One step. A failure of the forward pass (out of memory, a broken kernel) ends the step's requests with an
-        error; those that were not part of it go on."""
+    def step(self, meanwhile: Callable[[], None] | None = None) -> StepReport:
+        """One step. A failure of the forward pass (a broken kernel) ends the step's requests with an error; those that
+        were not part of it go on. A lack of device memory ends the largest of them; the others are planned again.
+        `meanwhile` is called while the device computes, at most once and not if there is nothing to compute; it must
+        leave this core alone."""
         started = self._clock()
         refused = self._let_in()
         plan = self.scheduler.schedule(started)
-        outputs = refused + self._run(plan) if plan.requests else refused
+        outputs = refused + self._run(plan, meanwhile) if plan.requests else refused
         stats = self.scheduler.stats(plan, self._clock() - started)
         if self.compiling:
             stats = msgspec.structs.replace(stats, waiting=stats.waiting + self.compiling)
@@ -96,9 +103,12 @@ class EngineCore:
                 self.scheduler.add(request, compiled)
         return outputs
 
-    def _run(self, plan: StepPlan) -> list[StepOutput]:
+    def _run(self, plan: StepPlan, meanwhile: Callable[[], None] | None) -> list[StepOutput]:
         try:
-            result = self._runner.run(plan)
+            result = self._runner.run(plan) if meanwhile is None else self._runner.run(plan, meanwhile)
+        except DeviceMemoryExhausted as error:
+            logger.error("a step of %d tokens found no memory on the device: %s", plan.total_tokens, error)
+            return self.scheduler.fail_largest(plan, "engine_error", f"{NO_MEMORY}: {error}")
         except Exception as error:
             logger.exception("a step of %d tokens failed", plan.total_tokens)
             return self.scheduler.fail(plan, "engine_error", f"the model could not compute this step: {error}")

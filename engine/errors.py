@@ -7,6 +7,7 @@
     ├── RequestRefused         this request can never run here; others are unaffected
     ├── RequestCancelled       somebody else than its reader cancelled this request
     ├── StepFailed             the model could not compute a step of this request (out of memory, NaN)
+    ├── DeviceMemoryExhausted  a step found no memory on the device
     └── EngineUnavailable      the engine process is loading, dead or stuck
 
 ConfigError's text is shown to the operator as one line, RequestRefused's to the client.
@@ -44,6 +45,10 @@ class RequestCancelled(EngineError):
 
 class StepFailed(EngineError):
     """A step with this request in it could not be computed. The engine goes on with the others."""
+
+
+class DeviceMemoryExhausted(EngineError):
+    """A step found no memory on the device. It can be run again without its largest request."""
 
 
 class EngineUnavailable(EngineError):

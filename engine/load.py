@@ -11,19 +11,24 @@ import torch
 
 from engine.config import EngineConfig
 from engine.core import EngineCore
-from engine.errors import ConfigError
+from engine.errors import ConfigError, DoesNotFit
 from engine.grammar.compiler import GrammarCompiler
 from engine.grammar.tokens import GrammarTokens, load_grammar_tokens
-from engine.kernels.registry import choose_kernels, describe
+from engine.kernels.backend import Kernels
+from engine.kernels.packed import FP8
+from engine.kernels.registry import FP8_CACHE, choose_kernels, describe
 from engine.layers.weight import Forms
 from engine.messages import GenerateRequest, Loading, Planned, Ready, SamplingParams
+from engine.models.batch import DECODE_WORKSPACE_TOKENS
 from engine.models.causal import CausalModel
 from engine.models.config import ModelConfig
 from engine.models.configs.read import load_model_config
+from engine.runner.cuda_graphs import CudaRecorder, DecodeGraphs
+from engine.runner.graph_sizes import padded_sizes, records_graphs
 from engine.runner.inputs import InputBuilder
 from engine.runner.kv_store import KVStore
 from engine.runner.machine import choose_device, choose_threads, free_memory
-from engine.runner.memory_plan import MemoryPlan, formats_of, plan_memory
+from engine.runner.memory_plan import MemoryPlan, formats_of, plan_memory, resolve_dtype
 from engine.runner.prompt_scorer import PromptScorer
 from engine.runner.runner import Runner
 from engine.runner.sampler import Sampler
@@ -45,14 +50,25 @@ class Loaded:
     kv: KVStore
     notes: list[str]
     grammar_tokens: GrammarTokens | str  # or why there are none
+    kernels: Kernels
+    graphs: DecodeGraphs | None = None
 
     def new_runner(self) -> Runner:
         """A runner with no requests. One at a time: runners of one Loaded share its KV cache."""
-        rows, blocks = self.config.max_running, -(-self.plan.max_model_len // self.config.block_size)
-        inputs = InputBuilder(rows, blocks, self.config.block_size, self.device)
-        sampler = Sampler(rows, self.model_config.vocab_size, self.device)
+        rows, kernels = self.config.max_running, self.kernels
+        blocks = most_blocks(self.config, self.plan)
+        workspace = DECODE_WORKSPACE_TOKENS if kernels.gathers_context else rows * blocks * self.config.block_size
+        inputs = InputBuilder(rows, blocks, self.config.block_size, self.device, workspace)
+        sampler = Sampler(rows, self.model_config.vocab_size, self.device, kernels.draw)
         scorer = PromptScorer(self.model.logits, min(rows, self.config.max_batch_tokens))
-        return Runner(self.model, self.kv, inputs, sampler, scorer)
+        return Runner(self.graphs or self.model, self.kv, inputs, sampler, scorer)
+
+    @property
+    def warm_up_tokens(self) -> int:
+        """Of the warm-up's prompt: on a GPU as large a step as there can be, so that its memory is found or not."""
+        if self.device.type != "cuda":
+            return 1
+        return min(self.config.max_batch_tokens, self.plan.max_model_len - 1)
 
     def new_core(self) -> EngineCore:
         """An engine with the configured bounds."""
@@ -88,19 +104,38 @@ class Loaded:
 def load(config: EngineConfig, report: Report) -> Loaded:
     """Plans, then allocates and loads. Raises ConfigError."""
     folder, device = Path(config.model_path), choose_device(config.device)
-    config = msgspec.structs.replace(config, device=device.type)
-    model_config = load_model_config(folder)
+    model_config, asked = load_model_config(folder), config
+    dtype: torch.dtype = getattr(torch, resolve_dtype(asked.dtype, model_config)[0])
+    kernels = choose_kernels(asked.kernels, device.type, dtype)
+    _check_cache(asked, kernels)
+    config = msgspec.structs.replace(asked, device=device.type, kernels=kernels.name)
     plan = plan_memory(config, model_config, free_memory(device))
     report(Planned(list(plan.lines)))
     grammar_tokens = _grammar_tokens(folder, model_config)  # before the first step, which it would hold up
-    dtype: torch.dtype = getattr(torch, plan.dtype)
-    kernels = choose_kernels(config.kernels, device.type, dtype)
     kernels.set_threads(choose_threads(config.threads, plan.weight_bytes))
     forms = Forms(dtype, formats_of(config, model_config), kernels)
     loaded = load_model(folder, model_config, forms, device, _in_percent("loading weights", plan.weight_bytes, report))
-    kv = KVStore(model_config, plan.kv_blocks, config.block_size, dtype, device)
-    notes = [describe(kernels, config.kernels, device.type, dtype), *plan.notes, *loaded.notes]
-    return Loaded(config, model_config, plan, device, loaded.model, kv, notes, grammar_tokens)
+    cached = FP8 if config.kv_cache_dtype == "fp8" else dtype
+    kv = KVStore(model_config, plan.kv_blocks, config.block_size, cached, device)
+    notes = [describe(kernels, asked.kernels, device.type, dtype), *plan.notes, *loaded.notes]
+    graphs = None
+    if records_graphs(config):
+        report(Loading("recording CUDA graphs", 1.0))
+        sizes = padded_sizes(config.max_running)
+        graphs = DecodeGraphs(loaded.model, kv, sizes, most_blocks(config, plan), device, CudaRecorder())
+    return Loaded(config, model_config, plan, device, loaded.model, kv, notes, grammar_tokens, kernels, graphs)
+
+
+def most_blocks(config: EngineConfig, plan: MemoryPlan) -> int:
+    """Of one request."""
+    return -(-plan.max_model_len // config.block_size)
+
+
+def _check_cache(asked: EngineConfig, kernels: Kernels) -> None:
+    if asked.kv_cache_dtype == "fp8" and kernels.name not in FP8_CACHE:
+        raise ConfigError(
+            f"--kv-cache-dtype fp8: the {kernels.name} kernels cannot read it; use --kernels {' or '.join(FP8_CACHE)}"
+        )
 
 
 def _grammar_tokens(folder: Path, model_config: ModelConfig) -> GrammarTokens | str:
@@ -113,15 +148,22 @@ def _grammar_tokens(folder: Path, model_config: ModelConfig) -> GrammarTokens | 
 
 def load_core(config: EngineConfig, report: Report) -> tuple[EngineCore, Ready]:
     """A warm engine and its announcement. Raises ConfigError."""
-    loaded = load(config, report)
-    report(Loading("warming up", 1.0))
-    warm_up(loaded.new_core())
+    try:
+        loaded = load(config, report)
+        report(Loading("warming up", 1.0))
+        warm_up(loaded.new_core(), loaded.warm_up_tokens)
+    except torch.OutOfMemoryError as error:
+        raise DoesNotFit(
+            "the device ran out of memory while loading: lower --kv-cache-memory, --max-batch-tokens from "
+            f"{config.max_batch_tokens} or --max-running from {config.max_running} "
+            f"({str(error).partition(chr(10))[0]})"
+        ) from None
     return loaded.new_core(), loaded.ready()
 
 
-def warm_up(core: EngineCore) -> None:
-    """One token through the whole path: the first request of a user should not be the one that finds out."""
-    request = GenerateRequest("warm-up", [0], SamplingParams(max_tokens=1, temperature=0.0), arrival=0.0)
+def warm_up(core: EngineCore, tokens: int = 1) -> None:
+    """A prompt through the whole path: the first request of a user should not be the one that finds out."""
+    request = GenerateRequest("warm-up", [0] * tokens, SamplingParams(max_tokens=1, temperature=0.0), arrival=0.0)
     core.add(request)
     while core.has_work:
         for output in core.step().outputs:

@@ -43,10 +43,22 @@ _decoder = msgspec.msgpack.Decoder(ToEngine)
 
 
 class EngineLoop:
-    """Moves messages between the sockets and the core. One message a step goes out, for all requests."""
+    """Moves messages between the sockets and the core. One message a step goes out, for all requests.
 
-    def __init__(self, core: EngineCore, inbox: "zmq.Socket[bytes]", outbox: "zmq.Socket[bytes]") -> None:
+    `overlap` is for devices that compute by themselves: the report of a step goes out, and messages are read, while the
+    next step is computed.
+
+        device           | step 1       | step 2       | step 3
+        this process     plan 1 |       commit 1, plan 2 | report 1, read |       commit 2, plan 3 | report 2, read |
+    """
+
+    def __init__(
+        self, core: EngineCore, inbox: "zmq.Socket[bytes]", outbox: "zmq.Socket[bytes]", overlap: bool = False
+    ) -> None:
         self._core = core
+        self._overlap = overlap
+        self._unsent: StepReport | None = None
+        self._read: list[ToEngine] = []  # while the device computed
         self._inbox = inbox
         self._outbox = outbox
         # a compiled grammar ends the wait for messages, by a byte through a pipe
@@ -65,15 +77,44 @@ class EngineLoop:
     def turn(self) -> None:
         """Takes in what has come (waiting for it if there is nothing else to do), then makes one step. Whatever came,
         a report goes out; also now and then while grammars are compiled, to say that all is well."""
-        if not self._core.has_work:
+        if not self._core.has_work and not self._read:
             self._poller.poll(COMPILING_POLL_MS if self._core.compiling else None)
         with contextlib.suppress(BlockingIOError):
             while os.read(self._woken, 4096):
                 pass
+        self._receive()
+        read, self._read = self._read, []
+        for message in read:
+            self._take(message)
+        if not self._core.has_work:
+            self._send_unsent()
+            self._send(self._core.report([]))
+        elif not self._overlap:
+            self._send(self._core.step())
+        else:
+            self._step_in_overlap()
+
+    def _step_in_overlap(self) -> None:
+        report = self._core.step(self._meanwhile)
+        self._send_unsent()  # where nothing was computed, or it failed
+        self._unsent = report
+        if not self._core.has_work:
+            self._send_unsent()
+
+    def _meanwhile(self) -> None:
+        self._send_unsent()
+        self._receive()
+
+    def _send_unsent(self) -> None:
+        unsent, self._unsent = self._unsent, None
+        if unsent is not None:
+            self._send(unsent)
+
+    def _receive(self) -> None:
+        """Reads what has come; the core is not told before its step is over."""
         with contextlib.suppress(zmq.Again):
             while True:
-                self._take(_decoder.decode(self._inbox.recv(zmq.NOBLOCK)))
-        self._send(self._core.step() if self._core.has_work else self._core.report([]))
+                self._read.append(_decoder.decode(self._inbox.recv(zmq.NOBLOCK)))
 
     def _compiled(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full: the loop will wake anyway
@@ -138,7 +179,7 @@ def main(inbox_address: str, outbox_address: str) -> int:
     gc.collect()
     gc.freeze()
     outbox.send(_encoder.encode(core.report([])))
-    EngineLoop(core, inbox, outbox).run()
+    EngineLoop(core, inbox, outbox, overlap=answer.device.startswith("cuda")).run()
     return 0
 
 

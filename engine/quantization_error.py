@@ -1,15 +1,16 @@
-"""What packing a model's matrices does to its answers: both models read the same text, and their next-token
-distributions are compared.
+"""What packing a model's matrices, or its KV cache, does to its answers: both models read the same text, and their
+next-token distributions are compared.
 
-Run as a program: JSON on standard input ({"model": folder, "quantize": "int4", "token_ids": [...], "window": 512}),
-JSON on standard output. One model is in memory at a time. Shapes: T tokens of a window, V vocabulary.
+Run as a program: JSON on standard input ({"model": folder, "quantize": "int4" or null, "kv_cache_dtype": "auto" or
+"fp8", "token_ids": [...], "window": 512}), JSON on standard output. One model is in memory at a time.
+Shapes: T tokens of a window, V vocabulary.
 """
 
 import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.errors import ConfigError
-from engine.kernels.formats import Format, Formats
+from engine.kernels.formats import Format, Formats, KVFormat
+from engine.kernels.packed import FP8
 from engine.layers.weight import Forms
 from engine.models.batch import ForwardBatch, PrefillChunk
 from engine.models.configs.read import load_model_config
@@ -41,9 +43,11 @@ class QuantizationError:
     packed_perplexity: float
 
 
-def quantization_error(folder: Path, quantize: Format, token_ids: Sequence[int], window: int) -> QuantizationError:
-    """Reads `token_ids` in windows, each on its own. Raises ConfigError for checkpoints that cannot be loaded and texts
-    shorter than two tokens."""
+def quantization_error(
+    folder: Path, quantize: Format | None, token_ids: Sequence[int], window: int, kv: KVFormat = "auto"
+) -> QuantizationError:
+    """Reads `token_ids` in windows, each on its own. `quantize` None leaves the matrices as they are. Raises
+    ConfigError for checkpoints that cannot be loaded and texts shorter than two tokens."""
     if len(token_ids) < 2:
         raise ConfigError(f"the text has {len(token_ids)} tokens; two are needed to predict one")
     config = load_model_config(folder)
@@ -52,7 +56,8 @@ def quantization_error(folder: Path, quantize: Format, token_ids: Sequence[int],
     windows = [list(token_ids[first : first + window]) for first in range(0, len(token_ids), window)]
     windows = [one for one in windows if len(one) > 1]
     original = list(_log_probabilities(folder, config.formats, windows))
-    packed = _log_probabilities(folder, Formats(linear=quantize, experts=quantize), windows)
+    formats = config.formats if quantize is None else Formats(linear=quantize, experts=quantize)
+    packed = _log_probabilities(folder, replace(formats, kv=kv), windows)
     places, total, worst, agreed, loss, packed_loss = 0, 0.0, 0.0, 0, 0.0, 0.0
     for tokens, before_TV, after_TV in zip(windows, original, packed, strict=True):
         targets = torch.tensor(tokens[1:])
@@ -74,7 +79,7 @@ def _log_probabilities(folder: Path, formats: Formats, windows: Sequence[Sequenc
     dtype: torch.dtype = getattr(torch, "bfloat16" if config.dtype == "float16" else config.dtype)
     model = load_model(folder, config, Forms(dtype, formats), cpu, lambda done: None).model
     blocks = -(-max(map(len, windows)) // BLOCK)
-    kv = KVStore(config, blocks, BLOCK, dtype, cpu)
+    kv = KVStore(config, blocks, BLOCK, FP8 if formats.kv == "fp8" else dtype, cpu)
     for tokens in windows:
         positions = torch.arange(len(tokens))
         chunk = PrefillChunk(0, len(tokens), 0, torch.arange(blocks))
@@ -88,7 +93,9 @@ def main() -> None:
     """See the module."""
     asked = json.load(sys.stdin)
     try:
-        found = quantization_error(Path(asked["model"]), asked["quantize"], asked["token_ids"], asked["window"])
+        found = quantization_error(
+            Path(asked["model"]), asked["quantize"], asked["token_ids"], asked["window"], asked["kv_cache_dtype"]
+        )
     except ConfigError as error:
         json.dump({"error": str(error)}, sys.stdout)
         return

@@ -16,12 +16,13 @@ PLAN_HELP = (
     "status 1: it does not fit."
 )
 CHECK_HELP = (
-    "What storing a model's matrices in 8 or 4 bits does to its answers.\n\n"
-    "Reads a text with the model as it is and with --quantize, and compares what they expect next."
+    "What storing a model's matrices or its KV cache in 8 or 4 bits does to its answers.\n\n"
+    "Reads a text with the model as it is and with --quantize or --kv-cache-dtype, and compares what they expect next."
 )
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Folder, config.json or name.", show_default=False)]
 Quantize = Annotated[str | None, typer.Option("--quantize", metavar="int8|int4", help="As in `abruzzi serve`.")]
+KVCacheDtype = Annotated[str, typer.Option("--kv-cache-dtype", metavar="auto|fp8", help="As in `abruzzi serve`.")]
 
 
 def add_tools(app: typer.Typer, command: type[Any], fail: Callable[[Exception, int], Any]) -> None:
@@ -48,6 +49,7 @@ def add_tools(app: typer.Typer, command: type[Any], fail: Callable[[Exception, i
         ] = None,
         concurrency: Annotated[int, typer.Option("--concurrency", min=1, metavar="N", help="Requests.")] = 64,
         quantize: Quantize = None,
+        kv_cache_dtype: KVCacheDtype = "auto",
     ) -> None:
         from rich.console import Console
 
@@ -58,7 +60,7 @@ def add_tools(app: typer.Typer, command: type[Any], fail: Callable[[Exception, i
             gpus, _parsed(SIZE, gpu_memory, "--gpu-memory"), _parsed(RATE, bandwidth, "--gpu-bandwidth")
         )
         try:
-            fits = plan(model, hardware, context, concurrency, _format(quantize), Console())
+            fits = plan(model, hardware, context, concurrency, _format(quantize), _kv(kv_cache_dtype), Console())
         except ConfigError as error:
             fail(error, 2)
         raise typer.Exit(0 if fits else 1)
@@ -78,7 +80,15 @@ def add_tools(app: typer.Typer, command: type[Any], fail: Callable[[Exception, i
     def _check_quantization(
         model: Annotated[Path, typer.Argument(metavar="MODEL", help="Checkpoint folder.", show_default=False)],
         text: Annotated[Path, typer.Option("--text", metavar="FILE", help="Text to read, UTF-8.")],
-        quantize: Annotated[str, typer.Option("--quantize", metavar="int8|int4")] = "int4",
+        quantize: Annotated[
+            str | None,
+            typer.Option(
+                "--quantize",
+                metavar="int8|int4",
+                help="As in `abruzzi serve`. Default: int4, or with --kv-cache-dtype fp8 none.",
+            ),
+        ] = None,
+        kv_cache_dtype: KVCacheDtype = "auto",
         tokens: Annotated[int, typer.Option("--tokens", min=2, metavar="N", help="How much of it at most.")] = 4096,
         window: Annotated[int, typer.Option("--window", min=2, metavar="N", help="Tokens read as one text.")] = 512,
     ) -> None:
@@ -87,7 +97,8 @@ def add_tools(app: typer.Typer, command: type[Any], fail: Callable[[Exception, i
         from server.commands.check_quantization import check_quantization
 
         try:
-            check_quantization(model, _format(quantize) or quantize, text, tokens, window, Console())
+            packed = _format(quantize) or ("int4" if _kv(kv_cache_dtype) == "auto" else None)
+            check_quantization(model, packed, kv_cache_dtype, text, tokens, window, Console())
         except ConfigError as error:
             fail(error, 1)
 
@@ -96,6 +107,11 @@ def add_tools(app: typer.Typer, command: type[Any], fail: Callable[[Exception, i
             return kind.parse(raw)
         except (ValueError, OverflowError):
             fail(ConfigError(f"{flag}: {raw!r} is not allowed; give {kind.allowed}"), 2)
+
+    def _kv(word: str) -> str:
+        if word not in ("auto", "fp8"):
+            fail(ConfigError(f"--kv-cache-dtype: {word!r} is not allowed; give auto or fp8"), 2)
+        return word
 
     def _format(word: str | None) -> str | None:
         if word not in (None, "int8", "int4"):

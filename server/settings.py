@@ -74,7 +74,23 @@ class Settings:
     )
     device: str = option("auto", one_of("auto", "cpu", "cuda"), MODEL, "Where the model runs.")
     kernels: str = option(
-        "auto", one_of("auto", "native", "torch"), MODEL, "What computes. auto: the fastest that this machine can use."
+        "auto",
+        one_of("auto", "native", "triton", "torch"),
+        MODEL,
+        "What computes. auto: the fastest that this machine can use.",
+    )
+    kv_cache_dtype: str = option(
+        "auto",
+        one_of("auto", "fp8"),
+        MODEL,
+        "How the KV cache is kept. auto: as the model computes; fp8: in half the memory, at a cost that `abruzzi "
+        "check-quantization` tells.",
+    )
+    cuda_graphs: str = option(
+        "auto",
+        one_of("auto", "on", "off"),
+        MODEL,
+        "Record decode steps and replay them, so that a step costs the CPU little. auto: with the Triton kernels.",
     )
     max_model_len: int | None = option(
         None, whole_number(1), MODEL, "Longest prompt plus answer, in tokens. Default: what the checkpoint allows."

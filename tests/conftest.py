@@ -10,6 +10,9 @@ import pytest
 
 # As the engine process runs (engine/supervisor.py); must be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Without an NVIDIA GPU, Triton's kernels run in its interpreter; must be set before Triton is imported.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # What servers keep if they are not told where. It goes when the tests are over.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="abruzzi-state-")

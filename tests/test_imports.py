@@ -41,6 +41,7 @@ ALLOWED = {
     ),
     "engine.quantization_error": (
         "engine.kernels.formats",
+        "engine.kernels.packed",
         "engine.layers.weight",
         "engine.models",
         "engine.runner.kv_store",
@@ -50,7 +51,7 @@ ALLOWED = {
     "engine.doctor": (),
     "engine.core": ("engine.scheduling", "engine.runner", "engine.grammar", "engine.messages", "engine.errors"),
     "engine.load": (
-        "engine.kernels.registry",
+        "engine.kernels",
         "engine.layers.weight",
         "engine.core",
         "engine.grammar",

@@ -4,15 +4,20 @@ A backend is a class below this one that brings faster versions of some kernels 
 not bring is done in plain torch, and its `describe` says so. Layers are handed their backend and never choose.
 """
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from engine.kernels import reference, reference_attention
+from engine.kernels.limits import PREFILL_KEY_BLOCK
 
 
 class Kernels:
     """Plain torch on any device. See reference.py and reference_attention.py for what each kernel does."""
 
     name = "torch"
+    prefill_key_block = PREFILL_KEY_BLOCK  # keys of a prompt that attention takes at a time
 
     rms_norm = staticmethod(reference.rms_norm)
     add_rms_norm = staticmethod(reference.add_rms_norm)
@@ -28,6 +33,12 @@ class Kernels:
     gqa_store = staticmethod(reference_attention.gqa_store)
     gqa_decode = staticmethod(reference_attention.gqa_decode)
     gqa_prefill = staticmethod(reference_attention.gqa_prefill)
+
+    # Draws a token for each row of logits [N, V] by what [N, 5] says of it (engine/kernels/triton/sampling.py).
+    # None: the sampler does it in plain torch.
+    draw: Callable[[Tensor, Tensor], Tensor] | None = None
+    # Whether decode attention copies the cached tokens of a group, so that groups must be bounded.
+    gathers_context = True
 
     def set_threads(self, threads: int | None) -> None:
         """How many CPU threads compute; None: one a core."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Format = Literal["plain", "fp8", "int8", "int4"]
+# Of the KV cache: the model's dtype, or float8 e4m3 without a scale, saturating at 448.
+KVFormat = Literal["auto", "fp8"]
 FP8_BLOCK = 128
 GROUP = 32
 FP32 = 4
@@ -19,10 +21,15 @@ FP32 = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Formats:
-    """Of all linear layers, and of the routed experts."""
+    """Of all linear layers, of the routed experts, and of what the KV cache holds."""
 
     linear: Format = "plain"
     experts: Format = "plain"
+    kv: KVFormat = "auto"
+
+    def cached_bytes(self, dtype_bytes: int) -> int:
+        """What a cached value takes."""
+        return 1 if self.kv == "fp8" else dtype_bytes
 
 
 PLAIN = Formats()

@@ -10,7 +10,24 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from engine.kernels.packed import FP8
 from engine.kernels.reference import rms_norm, rotary
+
+
+def write_cache(cache_BPC: Tensor, slots_T: Tensor, cached_TC: Tensor) -> None:
+    """Puts tokens where they belong. A cache in fp8 (e4m3, no scale) takes the nearest value, at most +-448."""
+    rows = cache_BPC.flatten(0, 1)
+    if cache_BPC.dtype == FP8:
+        most = torch.finfo(FP8).max
+        rows, cached_TC = rows.view(torch.uint8), cached_TC.float().clamp(-most, most).to(FP8).view(torch.uint8)
+    rows.index_copy_(0, slots_T, cached_TC)
+
+
+def read_cache(cache_BPC: Tensor, blocks_B: Tensor, dtype: torch.dtype) -> Tensor:
+    """Copies of some blocks, in `dtype`."""
+    if cache_BPC.dtype == FP8:
+        return cache_BPC.view(torch.uint8).index_select(0, blocks_B).view(FP8).to(dtype)
+    return cache_BPC.index_select(0, blocks_B)
 
 
 def mla_store(
@@ -31,7 +48,7 @@ def mla_store(
     # All are rotated together, the key as one more head.
     rotated = rotary(torch.cat([query_THR, key_TR[:, None]], dim=1), turns_T, interleaved)
     cached_TC = torch.cat([rms_norm(latent_TL, norm_L, eps), rotated[:, -1]], dim=-1)
-    cache_BPC.flatten(0, 1).index_copy_(0, slots_T, cached_TC)
+    write_cache(cache_BPC, slots_T, cached_TC)
     return torch.cat([query_THN, rotated[:, :-1]], dim=-1)
 
 
@@ -53,7 +70,7 @@ def gqa_store(
     both = torch.cat([rms_norm(query_THW, q_norm_W, eps), rms_norm(key_TGW, k_norm_W, eps)], dim=1)
     query_THW, key_TGW = torch.split(rotary(both, turns_T, interleaved), [heads, kv_heads], dim=1)
     cached_TC = torch.cat([key_TGW, value_TGW], dim=1).flatten(1)
-    cache_BPC.flatten(0, 1).index_copy_(0, slots_T, cached_TC)
+    write_cache(cache_BPC, slots_T, cached_TC)
     return query_THW
 
 
@@ -75,7 +92,7 @@ def mla_decode(
     A, nope, latent = block_table_AB.shape[0], up_k_HNL.shape[1], up_k_HNL.shape[2]
     query_HAN, query_HAR = torch.split(query_AHQ.transpose(0, 1), [nope, query_AHQ.shape[-1] - nope], dim=-1)
     query_AHC = torch.cat([torch.bmm(query_HAN, up_k_HNL), query_HAR], dim=-1).transpose(0, 1)
-    cached_ASC = cache_BPC.index_select(0, block_table_AB.flatten()).view(A, -1, cache_BPC.shape[-1])
+    cached_ASC = read_cache(cache_BPC, block_table_AB.flatten(), query_AHQ.dtype).view(A, -1, cache_BPC.shape[-1])
     padding_AS = torch.arange(cached_ASC.shape[1], device=cached_ASC.device) >= context_lens_A[:, None]
     cached_ASC.masked_fill_(padding_AS[..., None], 0)
     scores_AHS = torch.matmul(query_AHC, cached_ASC.transpose(1, 2)).float()
@@ -108,7 +125,7 @@ def mla_prefill(
     """
 
     def expand(held_B: Tensor, keys: int) -> tuple[Tensor, Tensor]:
-        return _expand(cache_BPC.index_select(0, held_B).flatten(0, 1)[:keys], up_k_HNL, up_v_HVL)
+        return _expand(read_cache(cache_BPC, held_B, query_THQ.dtype).flatten(0, 1)[:keys], up_k_HNL, up_v_HVL)
 
     value = up_v_HVL.shape[1]
     return _causal(query_THQ, value, expand, blocks_B, start, cache_BPC.shape[1], scale, query_block, key_block)
@@ -129,7 +146,7 @@ def gqa_prefill(
     shared = query_THW.shape[1] // kv_heads  # query heads that share a key
 
     def expand(held_B: Tensor, keys: int) -> tuple[Tensor, Tensor]:
-        cached_SC = cache_BPC.index_select(0, held_B).flatten(0, 1)[:keys]
+        cached_SC = read_cache(cache_BPC, held_B, query_THW.dtype).flatten(0, 1)[:keys]
         both_GWS = torch.unflatten(cached_SC, -1, (2 * kv_heads, -1)).permute(1, 2, 0)
         key_GWS, value_GWS = both_GWS.chunk(2)
         return key_GWS.repeat_interleave(shared, 0), value_GWS.repeat_interleave(shared, 0)
@@ -183,7 +200,7 @@ def gqa_decode(
     """Attention of one token per request over cached keys and values. Returns [A, H, W]. Keys at or beyond
     context_lens_A are padding and are cleared, as in `mla_decode`."""
     A, H, W = query_AHW.shape
-    cached_ASC = cache_BPC.index_select(0, block_table_AB.flatten()).view(A, -1, cache_BPC.shape[-1])
+    cached_ASC = read_cache(cache_BPC, block_table_AB.flatten(), query_AHW.dtype).view(A, -1, cache_BPC.shape[-1])
     padding_AS = torch.arange(cached_ASC.shape[1], device=cached_ASC.device) >= context_lens_A[:, None]
     cached_ASC.masked_fill_(padding_AS[..., None], 0)
     key_AGSW, value_AGSW = torch.unflatten(cached_ASC, -1, (2 * kv_heads, W)).transpose(1, 2).chunk(2, dim=1)

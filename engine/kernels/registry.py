@@ -17,8 +17,23 @@ def _torch(device: str, dtype: torch.dtype) -> Kernels:
     return TORCH
 
 
+def _triton(device: str, dtype: torch.dtype) -> Kernels:
+    if device != "cuda":
+        raise ConfigError(f"--kernels triton: needs an NVIDIA GPU, and the device is {device}; use --kernels auto")
+    try:
+        from engine.kernels.triton.backend import TritonKernels
+    except ImportError as error:
+        raise ConfigError(
+            f"--kernels triton: Triton cannot be imported ({error}); install it (pip install 'triton>=3.6'), or use "
+            "--kernels torch"
+        ) from None
+    return TritonKernels()
+
+
 # In the order in which `auto` tries them.
-BACKENDS: dict[str, Maker] = {"native": make_native, "torch": _torch}
+BACKENDS: dict[str, Maker] = {"native": make_native, "triton": _triton, "torch": _torch}
+# Those that read and write a KV cache in fp8.
+FP8_CACHE = ("triton", "torch")
 
 
 def choose_kernels(name: str, device: str, dtype: torch.dtype) -> Kernels:

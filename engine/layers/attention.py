@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from engine.kernels.limits import PREFILL_KEY_BLOCK, PREFILL_QUERY_BLOCK
+from engine.kernels.limits import PREFILL_QUERY_BLOCK
 from engine.layers.linear import Linear
 from engine.layers.norm import RMSNorm
 from engine.layers.weight import Forms
@@ -28,7 +28,7 @@ class Attention(nn.Module):
         # YaRN's magnitude is all in the rotated values: only MLA changes the scale too.
         self.scale, self.interleaved = 1 / math.sqrt(attention.head), interleaved
         self.kernels = forms.kernels
-        self.query_block, self.key_block = PREFILL_QUERY_BLOCK, PREFILL_KEY_BLOCK
+        self.query_block, self.key_block = PREFILL_QUERY_BLOCK, forms.kernels.prefill_key_block
         # One matrix: the rows of the queries, of the keys, of the values.
         self.qkv_proj = Linear(hidden, (self.heads + 2 * self.kv_heads) * self.head, forms)
         self.q_norm = RMSNorm(self.head, eps, forms)

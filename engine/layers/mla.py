@@ -21,7 +21,7 @@ the whole would copy it in every step.
 import torch
 from torch import Tensor, nn
 
-from engine.kernels.limits import PREFILL_KEY_BLOCK, PREFILL_QUERY_BLOCK
+from engine.kernels.limits import PREFILL_QUERY_BLOCK
 from engine.layers.linear import Linear
 from engine.layers.norm import RMSNorm
 from engine.layers.weight import Forms
@@ -41,7 +41,7 @@ class MLA(nn.Module):
         nope, rotary, value = attention.nope, attention.rotary, attention.value
         self.heads, self.kernels = heads, forms.kernels
         self.scale, self.interleaved = scale, interleaved
-        self.query_block, self.key_block = PREFILL_QUERY_BLOCK, PREFILL_KEY_BLOCK
+        self.query_block, self.key_block = PREFILL_QUERY_BLOCK, forms.kernels.prefill_key_block
         query_width = heads * (nope + rotary)
         # First stage, one matrix: the query's (or its low-rank form's) rows, then the latent's, then the rotary key's.
         self.first_stage = [query_rank or query_width, latent, rotary]

@@ -7,16 +7,25 @@ Letters: D model, H heads, L latent, N head without rotary, R rotary, Q = N + R,
 keys, W head, T tokens of a step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import msgspec
 
 from engine.config import EngineConfig
 from engine.errors import ConfigError, DoesNotFit
 from engine.kernels.formats import FP8_BLOCK, Formats
-from engine.kernels.limits import PREFILL_KEY_BLOCK, PREFILL_QUERY_BLOCK, UNPACKED_VALUES, UNPACKING_BYTES
+from engine.kernels.limits import (
+    PREFILL_KEY_BLOCK,
+    PREFILL_KEY_BLOCK_TRITON,
+    PREFILL_QUERY_BLOCK,
+    UNPACKED_VALUES,
+    UNPACKING_BYTES,
+)
 from engine.messages import PlanLine
 from engine.models.batch import DECODE_WORKSPACE_TOKENS
 from engine.models.config import GQAConfig, MLAConfig, MLPConfig, ModelConfig, MoEConfig
 from engine.models.sizes import count_parameters, kv_bytes_per_token, matrices, weight_bytes
+from engine.runner.graph_sizes import padded_sizes, records_graphs
 
 DTYPE_BYTES = {"bfloat16": 2, "float32": 4}
 FP32 = 4
@@ -28,6 +37,11 @@ ALLOCATOR_FLOOR = 32 << 20
 # fp32 rows of the vocabulary that sampling holds at once beside the logits when every request asks for the most:
 # log-probabilities, penalties and their counts, scaled, sorted with int64 places, summed in fp64. Measured: 12.8.
 SAMPLER_ROWS = 14
+# What split decode attention leaves to be merged (engine/kernels/triton/merge.py): two programs a multiprocessor,
+# rounded up to a power of two, each with 64 heads of 512 values in fp32.
+DECODE_PARTS_BYTES = 512 * 64 * 512 * 4
+# A recorded layer: about 20 kernels of at most some KB. An allowance; nobody has measured it.
+GRAPH_LAYER_BYTES = 128 << 10
 # Grammars live in the host's memory. The library's trie over the vocabulary, for a token (measured for 163,840: 762);
 # the two processes that try grammars first; and what compiled grammars may take, in use and kept.
 GRAMMAR_TOKEN_BYTES = 800
@@ -68,7 +82,7 @@ def plan_memory(engine: EngineConfig, model: ModelConfig, available_bytes: int) 
 
     Raises DoesNotFit, which names sizes and the flag to change, or ConfigError for a value that makes no sense.
     """
-    dtype, notes = _resolve_dtype(engine.dtype, model)
+    dtype, notes = resolve_dtype(engine.dtype, model)
     size = DTYPE_BYTES[dtype]
     longest = _longest(engine, model)
     if engine.max_model_len is None and longest > DECODE_WORKSPACE_TOKENS:
@@ -78,6 +92,8 @@ def plan_memory(engine: EngineConfig, model: ModelConfig, available_bytes: int) 
     fit = _fit(engine, model, available_bytes, size, longest)
     kv_tokens = fit.blocks * engine.block_size
     max_model_len = _max_model_len(engine, model, kv_tokens, notes)
+    if engine.kv_cache_dtype == "fp8":
+        notes.append("the KV cache is kept in fp8 (abruzzi check-quantization --kv-cache-dtype tells what that costs)")
     if engine.quantize is not None:
         notes.append(f"matrices are packed in {engine.quantize} (abruzzi check-quantization tells what that costs)")
     detail = f"{fit.blocks:,} blocks of {engine.block_size}, {kv_tokens:,} tokens"
@@ -123,7 +139,7 @@ def _fit(engine: EngineConfig, model: ModelConfig, available_bytes: int, size: i
             + ("--dtype bfloat16, " if size == FP32 else "")
             + f"or a smaller workspace by --max-batch-tokens below {engine.max_batch_tokens}"
         )
-    block_bytes = engine.block_size * kv_bytes_per_token(model, size)
+    block_bytes = engine.block_size * kv_bytes_per_token(model, formats_of(engine, model).cached_bytes(size))
     return _Fit(weights, workspace, _kv_blocks(engine, model, left, block_bytes), block_bytes)
 
 
@@ -134,10 +150,12 @@ def _weights(engine: EngineConfig, model: ModelConfig, size: int) -> list[PlanLi
 
 
 def formats_of(engine: EngineConfig, model: ModelConfig) -> Formats:
-    """The formats that the model's matrices have in memory: the checkpoint's, or what was asked for."""
+    """The formats that the model's matrices and its cached tokens have in memory: the checkpoint's, or what was asked
+    for."""
+    kv = engine.kv_cache_dtype
     if engine.quantize is None:
-        return model.formats
-    return Formats(linear=engine.quantize, experts=engine.quantize)
+        return replace(model.formats, kv=kv)
+    return Formats(linear=engine.quantize, experts=engine.quantize, kv=kv)
 
 
 def _workspace(engine: EngineConfig, model: ModelConfig, size: int, longest: int) -> list[PlanLine]:
@@ -149,8 +167,10 @@ def _workspace(engine: EngineConfig, model: ModelConfig, size: int, longest: int
     logits = rows * (model.hidden_size * size + model.vocab_size * (size + FP32 + SAMPLER_ROWS * FP32))
     unpacking = _unpacking(formats_of(engine, model), model)
     slack = max(int(ALLOCATOR_SLACK * (attention + activations + logits + unpacking)), ALLOCATOR_FLOOR)
+    graphs = _graphs(engine, model, size)
     return [
-        PlanLine("workspace: attention", attention, f"{PREFILL_QUERY_BLOCK} queries by {PREFILL_KEY_BLOCK} keys"),
+        *graphs,
+        PlanLine("workspace: attention", attention, f"{PREFILL_QUERY_BLOCK} queries by {_key_block(engine)} keys"),
         PlanLine("workspace: activations", activations, f"{engine.max_batch_tokens:,} tokens a step"),
         PlanLine("workspace: logits", logits, f"{rows:,} rows and their sampling"),
         *([PlanLine("workspace: unpacking", unpacking, "packed matrices, some rows at a time")] if unpacking else []),
@@ -173,9 +193,21 @@ def _grammar_bytes(engine: EngineConfig, available_bytes: int) -> int:
     return min(GRAMMAR_MAX, max(GRAMMAR_MIN, int(available_bytes * GRAMMAR_SHARE)))
 
 
+def _graphs(engine: EngineConfig, model: ModelConfig, size: int) -> list[PlanLine]:
+    """Recorded decode steps: what they compute with is theirs for ever, once for all sizes, and each has a description
+    for every kernel of every layer. The second is reckoned from published figures, not yet measured here."""
+    if not records_graphs(engine):
+        return []
+    sizes = padded_sizes(engine.max_running)
+    one = msgspec.structs.replace(engine, max_batch_tokens=max(2, sizes[-1]))
+    held = _activation_workspace(one, model, size) + DECODE_PARTS_BYTES
+    described = len(sizes) * model.num_hidden_layers * GRAPH_LAYER_BYTES
+    return [PlanLine("CUDA graphs", held + described, f"{len(sizes)} sizes of up to {sizes[-1]} requests")]
+
+
 def _unpacking(formats: Formats, model: ModelConfig) -> int:
     """The rows of one matrix that are unpacked at a time, at least a block of the widest."""
-    if formats == Formats():
+    if formats.linear == formats.experts == "plain":
         return 0
     widest = max(matrix.columns for held in matrices(model).values() for matrix in held)
     return max(UNPACKED_VALUES, FP8_BLOCK * widest) * UNPACKING_BYTES
@@ -198,7 +230,8 @@ def _mla_workspace(engine: EngineConfig, D: int, attention: MLAConfig, size: int
     # Normalised input, first stage and its norms; queries before, during (fp32) and after rotation; outputs.
     projections = T * ((D + 2 * first_stage + 3 * H * Q + 2 * H * V + D) * size + 2 * (H + 1) * R * FP32)
     expanded = _key_block(engine) * (2 * C + H * (2 * N + R + 2 * V)) * size
-    decode = keys * (2 * C * size + H * (2 * FP32 + 2 * size) + 1) + rows * H * (2 * C + 2 * L + V) * size
+    gathered = 2 * C * size + (C if engine.kv_cache_dtype == "fp8" else 0)  # once as it is cached
+    decode = keys * (gathered + H * (2 * FP32 + 2 * size) + 1) + rows * H * (2 * C + 2 * L + V) * size
     return projections + max(_prefill_workspace(engine, H, Q, V, size) + expanded, decode)
 
 
@@ -209,12 +242,14 @@ def _gqa_workspace(engine: EngineConfig, D: int, attention: GQAConfig, size: int
     projections = T * ((D + (4 * every + 2 * H) * W + D) * size + 2 * (H + G) * W * FP32)
     expanded = _key_block(engine) * (2 * G + 2 * H) * W * size
     # The gathered keys and values, and contiguous copies of both for the two products.
-    decode = keys * (4 * G * W * size + H * (2 * FP32 + 2 * size) + 1) + rows * H * 3 * W * size
+    gathered = 4 * G * W * size + (2 * G * W if engine.kv_cache_dtype == "fp8" else 0)
+    decode = keys * (gathered + H * (2 * FP32 + 2 * size) + 1) + rows * H * 3 * W * size
     return projections + max(_prefill_workspace(engine, H, W, W, size) + expanded, decode)
 
 
 def _key_block(engine: EngineConfig) -> int:
-    return max(PREFILL_KEY_BLOCK, engine.block_size)
+    keys = PREFILL_KEY_BLOCK_TRITON if engine.kernels == "triton" else PREFILL_KEY_BLOCK
+    return max(keys, engine.block_size)
 
 
 def _prefill_workspace(engine: EngineConfig, H: int, Q: int, V: int, size: int) -> int:
@@ -248,7 +283,8 @@ def _sparse_workspace(moe: MoEConfig, D: int, T: int, size: int) -> int:
     return visits + shared + routing
 
 
-def _resolve_dtype(asked: str, model: ModelConfig) -> tuple[str, list[str]]:
+def resolve_dtype(asked: str, model: ModelConfig) -> tuple[str, list[str]]:
+    """The dtype to compute in, and what to tell of it. Raises ConfigError."""
     if asked == "auto":
         if model.dtype == "float16":
             return "bfloat16", ["the checkpoint's float16 weights are converted to bfloat16"]

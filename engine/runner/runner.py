@@ -1,10 +1,12 @@
 """Runner: StepPlan -> tensors -> model -> prompt scorer, sampler -> StepResult. Owns their order; decides nothing."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from engine.errors import DeviceMemoryExhausted
 from engine.models.batch import ForwardBatch
 from engine.runner.inputs import InputBuilder
 from engine.runner.kv_store import KVStore
@@ -33,9 +35,21 @@ class Runner:
         self._inputs = inputs
         self._sampler = sampler
 
+    def run(self, plan: StepPlan, meanwhile: Callable[[], None] | None = None) -> StepResult:
+        """Computes the plan's tokens, writes their KV, draws the next token where asked. `meanwhile` is called while
+        the device computes, unless something fails before. Raises DeviceMemoryExhausted; then the plan's requests can
+        be planned again, with its rows, as if nothing had been."""
+        try:
+            return self._run(plan, meanwhile)
+        except torch.OutOfMemoryError as error:
+            reason = str(error).partition("\n")[0]
+        # Here the failed step's tensors are gone: what they took can go back to the device.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise DeviceMemoryExhausted(reason)
+
     @torch.inference_mode()
-    def run(self, plan: StepPlan) -> StepResult:
-        """Computes the plan's tokens, writes their KV, draws the next token where asked."""
+    def _run(self, plan: StepPlan, meanwhile: Callable[[], None] | None) -> StepResult:
         for row in plan.freed_rows:
             self._inputs.free_row(row)
             self._sampler.free_row(row)
@@ -49,6 +63,8 @@ class Runner:
         result = StepResult([], [])
         if sampled:
             logits_NV = self._model.logits(hidden_TD.index_select(0, batch.logit_tokens_N))
-            result = self._sampler.sample(logits_NV, sampled)
+            result = self._sampler.sample(logits_NV, sampled, meanwhile)
+        elif meanwhile is not None:
+            meanwhile()
         result.prompt_logprobs = scores
         return result

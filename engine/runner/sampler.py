@@ -9,7 +9,7 @@ The order of things, as the field has it:
 N rows of logits, V vocabulary, K candidates that survive the filters at most, F rows that are filtered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -91,7 +91,15 @@ class SamplerRow:
 class Sampler:
     """Holds the rows of the running requests. A row's tokens depend on its logits, its parameters and its seed only."""
 
-    def __init__(self, max_running: int, vocab_size: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        max_running: int,
+        vocab_size: int,
+        device: torch.device,
+        draw: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> None:
+        """`draw`: see Kernels.draw."""
+        self._draw_on_device = draw
         self._rows: list[SamplerRow | None] = [None] * max_running
         self._vocab_size = vocab_size
         self._device = device
@@ -108,9 +116,12 @@ class Sampler:
         rows = (self._rows[row_id] for row_id in row_ids)
         self._masks.start({i: row.grammar for i, row in enumerate(rows) if row is not None and row.grammar is not None})
 
-    def sample(self, logits_NV: Tensor, row_ids: Sequence[int]) -> StepResult:
+    def sample(
+        self, logits_NV: Tensor, row_ids: Sequence[int], meanwhile: Callable[[], None] | None = None
+    ) -> StepResult:
         """Draws the next token of each of `row_ids` from its row of float32 logits, which are used up.
-        `start_masks` of the same rows went before."""
+        `start_masks` of the same rows went before. `meanwhile` is called when the device has all it needs, before the
+        first wait for what it drew."""
         rows = [row for row in (self._rows[row_id] for row_id in row_ids) if row is not None]
         assert len(rows) == len(row_ids) == len(logits_NV), (row_ids, logits_NV.shape)
         logprobs_NV = self._wanted_logprobs(logits_NV, rows)
@@ -118,11 +129,10 @@ class Sampler:
             if row.adjusts:
                 row.adjust(logits_NV[index])
         constrained = self._masks.apply(logits_NV)
-        peaks_N = logits_NV.amax(dim=-1)
-        tokens = self._draw(logits_NV, peaks_N, rows)
-        for index in (~peaks_N.isfinite()).nonzero()[:, 0].tolist():
-            tokens[index] = NO_TOKEN
-            constrained.pop(index, None)
+        tokens = self._choose(logits_NV, rows, meanwhile)
+        for index, token in enumerate(tokens):
+            if token == NO_TOKEN:
+                constrained.pop(index, None)
         for index in constrained:
             tokens[index] = NO_TOKEN
         logprobs: list[TokenLogprobs | None] = [None] * len(rows)
@@ -139,6 +149,23 @@ class Sampler:
                 for forced in follows.forced:
                     row.append(forced)
         return StepResult(tokens, logprobs, constrained)
+
+    def _choose(self, logits_NV: Tensor, rows: list[SamplerRow], meanwhile: Callable[[], None] | None) -> list[int]:
+        """A token of each row, NO_TOKEN where the logits are not numbers."""
+        if self._draw_on_device is not None:
+            how_N5 = torch.tensor([_how(row) for row in rows], dtype=torch.float64).to(self._device, non_blocking=True)
+            drawn_N = self._draw_on_device(logits_NV, how_N5)
+            if meanwhile is not None:
+                meanwhile()
+            chosen: list[int] = drawn_N.tolist()
+            return chosen
+        if meanwhile is not None:
+            meanwhile()
+        peaks_N = logits_NV.amax(dim=-1)
+        tokens = self._draw(logits_NV, peaks_N, rows)
+        for index in (~peaks_N.isfinite()).nonzero()[:, 0].tolist():
+            tokens[index] = NO_TOKEN
+        return tokens
 
     @staticmethod
     def _wanted_logprobs(logits_NV: Tensor, rows: list[SamplerRow]) -> dict[int, Tensor]:
@@ -178,6 +205,13 @@ def _grammar_state(new: NewRow) -> GrammarState | None:
     params = new.sampling
     output = new.token_ids[new.prompt_length :]
     return GrammarState(new.grammar, output, params.stop_token_ids, params.min_tokens, forcing=params.logprobs is None)
+
+
+def _how(row: SamplerRow) -> tuple[float, float, float, float, float]:
+    """What a kernel that draws has to know of a row."""
+    params = row.params
+    noise = uniform(params.seed, row.length) if params.temperature > LEAST_TEMPERATURE else 0.0
+    return params.temperature, max(params.top_k, 0), params.top_p, params.min_p, noise
 
 
 def _column(params: Sequence[SamplingParams], name: str, like: Tensor) -> Tensor:

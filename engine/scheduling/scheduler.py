@@ -55,6 +55,7 @@ class Scheduler:
         self._by_row: list[Request | None] = [None] * config.max_running
         self._idle_rows = list(range(config.max_running - 1, -1, -1))
         self._freed_rows: list[int] = []
+        self._new_rows: list[NewRow] = []  # of a plan that is to be run again
         self._watermark = config.blocks // 100
         self._turn = 0  # where decode begins when its share is too small for all
         self._steps = self._preemptions = self._prefix_queries = self._prefix_hits = 0
@@ -107,7 +108,8 @@ class Scheduler:
     def schedule(self, now: float) -> StepPlan:
         """Plans the next step: decode first, then prompts that are under way, then new ones. `now` is on the clock of
         `GenerateRequest.arrival`."""
-        plan = StepPlan([], [], [], 0)
+        plan = StepPlan([], self._new_rows, [], 0)
+        self._new_rows = []
         preemptions = self._preemptions
         prompts = [request for request in self._running if request.length - request.computed > request.fresh]
         planned = self._plan_decode(plan, bool(prompts) or self._waiting.has_eligible)
@@ -220,6 +222,18 @@ class Scheduler:
             outputs.append(StepOutput(request.id, [], error=(code, text)))
         self._running = [request for request in self._running if request.row >= 0]
         return outputs
+
+    def fail_largest(self, plan: StepPlan, code: str, text: str) -> list[StepOutput]:
+        """The step was too large for the device: ends the request with the most tokens to compute, or of equals the one
+        with the longest context. The others are planned again as they were, new rows included."""
+        largest = max(plan.requests, key=lambda planned: (len(planned.token_ids), planned.start))
+        request = self._by_row[largest.row]
+        assert request is not None
+        self._freed_rows = plan.freed_rows + self._freed_rows
+        self._new_rows = [new for new in plan.new_rows if new.row != largest.row]
+        self._leave(request)
+        self._running.remove(request)
+        return [StepOutput(request.id, [], error=(code, text))]
 
     def stats(self, plan: StepPlan, step_seconds: float) -> EngineStats:
         """The state after `plan` was committed."""

@@ -55,11 +55,14 @@ def load_model(
 
     with torch.device("meta"):
         model = build_model(config, forms)
-    _allocate(model, device)
+    allocate(model, device)
     order = {file: number for number, file in enumerate(dict.fromkeys(files.values()))}
     expected.sort(key=lambda tensor: order[files[next(parts(tensor)).name]])
 
-    _read_all(files, expected, lambda tensor, given, rows: _fill(model, tensor, given, rows, forms.dtype), progress)
+    def fill(tensor: Expected, given: Packed, rows: slice | None) -> None:
+        _fill(model, tensor, staged(given) if device.type == "cuda" else given, rows, forms.dtype)
+
+    _read_all(files, expected, fill, progress)
     return LoadedModel(model.eval(), notes)
 
 
@@ -143,7 +146,7 @@ def _and_others(names: list[str]) -> str:
     return f", and {len(names) - 1} more" if len(names) > 1 else ""
 
 
-def _allocate(model: nn.Module, device: torch.device) -> None:
+def allocate(model: nn.Module, device: torch.device) -> None:
     """Gives every parameter its memory. Buffers were computed when the model was built; they only move."""
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -151,6 +154,12 @@ def _allocate(model: nn.Module, device: torch.device) -> None:
             setattr(module, name, nn.Parameter(empty, requires_grad=False))
         for name, buffer in module.named_buffers(recurse=False):
             setattr(module, name, buffer.to(device))
+
+
+def staged(given: Packed) -> Packed:
+    """A copy in page-locked memory, from which the device fetches at full speed while other readers go on. torch keeps
+    such memory for the next tensor: as much as the readers have in flight."""
+    return Packed(given.format, given.values.pin_memory(), None if given.scale is None else given.scale.pin_memory())
 
 
 def _fill(model: nn.Module, tensor: Expected, given: Packed, rows: slice | None, dtype: torch.dtype) -> None:

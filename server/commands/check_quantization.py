@@ -1,4 +1,4 @@
-"""`abruzzi check-quantization`: what storing a model's matrices in few bits does to its answers."""
+"""`abruzzi check-quantization`: what storing a model's matrices or its KV cache in few bits does to its answers."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from server.commands.engine_program import run_engine_program
 from server.text.tokenizer import load_tokenizer
 
 
-def check_quantization(model: Path, quantize: str, text: Path, tokens: int, window: int, console: Console) -> None:
+def check_quantization(
+    model: Path, quantize: str | None, kv_cache_dtype: str, text: Path, tokens: int, window: int, console: Console
+) -> None:
     """Prints divergence and perplexities over the first `tokens` tokens of a text file. Raises ConfigError."""
     try:
         content = text.read_text("utf-8")
@@ -20,9 +22,17 @@ def check_quantization(model: Path, quantize: str, text: Path, tokens: int, wind
     ids = load_tokenizer(model).encode(content)[:tokens]
     found: dict[str, Any] = run_engine_program(
         "engine.quantization_error",
-        {"model": str(model), "quantize": quantize, "token_ids": ids, "window": window},
+        {
+            "model": str(model),
+            "quantize": quantize,
+            "kv_cache_dtype": kv_cache_dtype,
+            "token_ids": ids,
+            "window": window,
+        },
     )
-    table = Table("", "original", quantize, title=f"{found['tokens']:,} tokens of {text.name}")
+    changed = [quantize] if quantize else []
+    changed += ["KV cache in fp8"] if kv_cache_dtype == "fp8" else []
+    table = Table("", "original", ", ".join(changed), title=f"{found['tokens']:,} tokens of {text.name}")
     table.add_row("perplexity", f"{found['perplexity']:.4f}", f"{found['packed_perplexity']:.4f}")
     table.add_row("KL divergence, mean", "", f"{found['divergence']:.6f} nats")
     table.add_row("KL divergence, worst", "", f"{found['worst']:.6f} nats")

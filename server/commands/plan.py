@@ -1,5 +1,7 @@
 """`abruzzi plan`: whether a model fits on given GPUs, and how fast their memory lets it be."""
 
+import dataclasses
+
 from rich.console import Console
 from rich.table import Table
 
@@ -21,7 +23,13 @@ UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
 def plan(
-    model: str, hardware: Hardware, context: int | None, concurrency: int, quantize: str | None, console: Console
+    model: str,
+    hardware: Hardware,
+    context: int | None,
+    concurrency: int,
+    quantize: str | None,
+    kv_cache_dtype: str,
+    console: Console,
 ) -> bool:
     """Prints the plan. Returns whether `concurrency` requests of `context` tokens fit. Raises ConfigError."""
     config = model_config(model)
@@ -32,6 +40,7 @@ def plan(
             f"--context {context} exceeds the {config.max_position_embeddings} positions that {model} knows: lower it"
         )
     formats = config.formats if quantize is None else Formats(linear=quantize, experts=quantize)  # type: ignore[arg-type]
+    formats = dataclasses.replace(formats, kv=kv_cache_dtype)  # type: ignore[arg-type]
     made = plan_capacity(config, formats, hardware)
     wanted = context * concurrency
     console.print(_memory(made, hardware))

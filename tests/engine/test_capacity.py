@@ -1,5 +1,7 @@
 """The arithmetic of capacity against published figures, and against the engine's own plan."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,15 +45,16 @@ def test_a_checkpoint_in_int4_is_as_large_as_the_published_one() -> None:
 
 def test_cache_of_one_token() -> None:
     k25 = model_config("Kimi-K2.5")
-    assert rank_kv_bytes(k25, 8) == rank_kv_bytes(k25, 1) == 576 * 61 * 2 == 70_272
-    assert rank_kv_bytes(k25, 1) * 131_072 == pytest.approx(9.2e9, rel=2e-3)
-    assert rank_kv_bytes(k25, 1) * 262_144 == pytest.approx(18.4e9, rel=2e-3)
+    assert rank_kv_bytes(k25, k25.formats, 8) == rank_kv_bytes(k25, k25.formats, 1) == 576 * 61 * 2 == 70_272
+    assert rank_kv_bytes(k25, k25.formats, 1) * 131_072 == pytest.approx(9.2e9, rel=2e-3)
+    assert rank_kv_bytes(k25, k25.formats, 1) * 262_144 == pytest.approx(18.4e9, rel=2e-3)
     attention = k25.attention
     assert isinstance(attention, MLAConfig)
     expanded = attention.heads * (attention.nope + attention.rotary + attention.value) * 61 * 2
     assert expanded == pytest.approx(2.5e6, rel=2e-3)
-    assert expanded / rank_kv_bytes(k25, 1) == pytest.approx(35.6, abs=0.05)
-    assert rank_kv_bytes(model_config("qwen3-30b-a3b"), 1) == 98_304
+    assert expanded / rank_kv_bytes(k25, k25.formats, 1) == pytest.approx(35.6, abs=0.05)
+    assert rank_kv_bytes(k25, replace(k25.formats, kv="fp8"), 1) == 70_272 // 2
+    assert rank_kv_bytes(model_config("qwen3-30b-a3b"), Formats(), 1) == 98_304
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from engine.config import EngineConfig
 from engine.core import EngineCore
 from engine.load import Loaded, load
 from engine.messages import GenerateRequest, SamplingParams, StepReport
+from engine.models.batch import ForwardBatch
 from engine.scheduling.plan import StepPlan, StepResult
 from engine.scheduling.scheduler import Scheduler, SchedulerConfig
 
@@ -145,6 +147,64 @@ def test_a_failed_step_fails_its_requests_and_nothing_else(loaded: Loaded) -> No
     ]
     expected = run(make_core(loaded), [second])
     assert run(core, [second]) == expected
+
+
+class RunsOutOfMemory:
+    """The model of a device that has too little memory for steps of more than `most` tokens."""
+
+    def __init__(self, model: object, most: int) -> None:
+        self.model, self.most, self.refused = model, most, 0
+
+    def hidden(self, batch: ForwardBatch, kv: object) -> object:
+        if len(batch.token_ids_T) > self.most:
+            self.refused += 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation")
+        return self.model.hidden(batch, kv)  # type: ignore[attr-defined]
+
+    def logits(self, hidden: object) -> object:
+        return self.model.logits(hidden)  # type: ignore[attr-defined]
+
+
+def test_too_little_device_memory_fails_one_request(loaded: Loaded) -> None:
+    """The largest of the step; the others answer as they would have alone."""
+    core = make_core(loaded)
+    runner = core._runner
+    runner._model = model = RunsOutOfMemory(runner._model, 130)  # type: ignore[attr-defined]
+    small = [
+        GenerateRequest(f"small{index}", [index * 9 + place for place in range(20)], SamplingParams(max_tokens=8), 0.0)
+        for index in range(3)
+    ]
+    large = GenerateRequest("large", [7 * place % 4000 for place in range(120)], SamplingParams(max_tokens=8), 0.0)
+    core.add(small[0])
+    core.step()
+    for request in (*small[1:], large):
+        core.add(request)
+    errors, tokens = {}, defaultdict(list)
+    while core.has_work:
+        for output in core.step().outputs:
+            tokens[output.id] += output.token_ids
+            if output.error is not None:
+                errors[output.id] = output.error
+    assert model.refused == 1
+    assert list(errors) == ["large"]
+    assert errors["large"][0] == "engine_error"
+    for word in ("--max-batch-tokens", "--max-running", "--kv-cache-memory", "2.00 GiB"):
+        assert word in errors["large"][1]
+    assert core.scheduler.pool.held == 0
+    for request in small[1:]:
+        assert run(make_core(loaded), [request]) == {request.id: tokens[request.id]}
+
+
+def test_a_step_of_one_request_without_memory_fails_it(loaded: Loaded) -> None:
+    core = make_core(loaded)
+    core._runner._model = RunsOutOfMemory(core._runner._model, 0)  # type: ignore[attr-defined]
+    request = GenerateRequest("r", [1, 2, 3], SamplingParams(max_tokens=2), 0.0)
+    core.add(request)
+    (output,) = core.step().outputs
+    assert output.error is not None
+    assert not core.has_work
+    core._runner._model = core._runner._model.model  # type: ignore[attr-defined]
+    assert run(core, [request]) == run(make_core(loaded), [request])
 
 
 @pytest.mark.parametrize("place", [0, 40, 89])

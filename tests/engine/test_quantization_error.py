@@ -42,6 +42,14 @@ def test_nothing_changes_where_nothing_is_packed(tmp_path: Path) -> None:
     assert found.perplexity == found.packed_perplexity
 
 
+def test_a_cache_in_fp8_has_its_error_too(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, **WIDE, **MLA)
+    found = quantization_error(tmp_path, None, random_tokens(40), 40, "fp8")
+    assert 0 < found.divergence < 0.1
+    both = quantization_error(tmp_path, "int4", random_tokens(40), 40, "fp8")
+    assert both.divergence > found.divergence
+
+
 def test_a_text_of_one_token_predicts_nothing(tmp_path: Path) -> None:
     write_checkpoint(tmp_path)
     with pytest.raises(ConfigError, match="has 1 tokens"):

@@ -82,6 +82,11 @@ def test_check_quantization(tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
     assert "perplexity" in answer.stdout
     assert "nats" in answer.stdout
+    cache = run(
+        "check-quantization", str(tmp_path / "model"), "--text", str(tmp_path / "text"), "--kv-cache-dtype", "fp8"
+    )
+    assert "KV cache in fp8" in cache.stdout, cache.stderr
+    assert "int4" not in cache.stdout
     missing = run("check-quantization", str(tmp_path / "model"), "--text", str(tmp_path / "nothing"))
     assert missing.returncode == 1
     assert "nothing" in missing.stderr
