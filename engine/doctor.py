@@ -5,10 +5,11 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
+from engine.kernels.registry import ORDER, why_unusable
 
 BANDWIDTH_BYTES = 512 << 20  # far more than any cache
 ROUNDS = 5
@@ -74,7 +75,7 @@ def _memory() -> list[tuple[str, str]]:
 
 def read_bandwidth() -> float:
     """Bytes a second at which the processor reads memory: the best of some sums over a large tensor."""
-    data = torch.zeros(BANDWIDTH_BYTES // 4)
+    data = torch.ones(BANDWIDTH_BYTES // 4)  # zeros may all be one page of memory
     best = float("inf")
     for _ in range(ROUNDS):
         began = time.perf_counter()
@@ -103,16 +104,14 @@ def _why_no_gpu() -> str:
     return "a driver is loaded, but torch finds no device (CUDA_VISIBLE_DEVICES?)"
 
 
-# What computes, and a function that says why it cannot be used here, or None. A new backend adds its line.
-BACKENDS: tuple[tuple[str, Callable[[], str | None]], ...] = (
-    ("plain torch, cpu", lambda: None),
-    ("plain torch, cuda", lambda: None if torch.cuda.is_available() else _why_no_gpu()),
-)
-
-
 def _backends() -> list[tuple[str, str]]:
-    reasons = [(name, why_not()) for name, why_not in BACKENDS]
-    return [(f"backend {name}", "usable" if reason is None else f"not usable: {reason}") for name, reason in reasons]
+    rows = []
+    for device, names in ORDER.items():
+        no_device = _why_no_gpu() if device == "cuda" and not torch.cuda.is_available() else None
+        for name in names:
+            reason = no_device or why_unusable(name, device, torch.bfloat16)
+            rows.append((f"kernels {name}, {device}", "usable" if reason is None else f"not usable: {reason}"))
+    return rows
 
 
 def _read(path: Path) -> str:

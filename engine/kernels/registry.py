@@ -30,8 +30,9 @@ def _triton(device: str, dtype: torch.dtype) -> Kernels:
     return TritonKernels()
 
 
-# In the order in which `auto` tries them.
 BACKENDS: dict[str, Maker] = {"native": make_native, "triton": _triton, "torch": _torch}
+# What `auto` tries on a device's type, in this order.
+ORDER = {"cpu": ("native", "torch"), "cuda": ("triton", "torch")}
 # Those that read and write a KV cache in fp8.
 FP8_CACHE = ("triton", "torch")
 
@@ -40,7 +41,7 @@ def choose_kernels(name: str, device: str, dtype: torch.dtype) -> Kernels:
     """The backend of that name for a device's type and a model's dtype, or with `auto` the first that is usable.
     Raises ConfigError."""
     if name == "auto":
-        tried = (_tried(maker, device, dtype)[0] for maker in BACKENDS.values())
+        tried = (_tried(BACKENDS[backend], device, dtype)[0] for backend in ORDER[device])
         return next(kernels for kernels in tried if kernels is not None)
     if name not in BACKENDS:
         raise ConfigError(f"--kernels {name}: only auto, {', '.join(BACKENDS)} are known")
@@ -54,7 +55,8 @@ def why_unusable(name: str, device: str, dtype: torch.dtype) -> str | None:
 
 def describe(kernels: Kernels, asked: str, device: str, dtype: torch.dtype) -> str:
     """What an operator should know of a choice: what computes, and why faster ones do not."""
-    faster = list(BACKENDS)[: list(BACKENDS).index(kernels.name)] if asked == "auto" else []
+    order = ORDER[device]
+    faster = order[: order.index(kernels.name)] if asked == "auto" else ()
     reasons = [f"; {why_unusable(name, device, dtype)}" for name in faster]
     return f"kernels: {kernels.describe()}{''.join(reasons)}"
 

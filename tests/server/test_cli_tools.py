@@ -67,9 +67,9 @@ def test_doctor() -> None:
     rows = {
         line.split("│")[1].strip(): line.split("│")[2].strip() for line in answer.stdout.splitlines() if "│" in line
     }
-    assert rows["backend plain torch, cpu"] == "usable"
+    assert rows["kernels torch, cpu"] == "usable"
     if rows["GPU"].startswith("none: "):
-        assert rows["backend plain torch, cuda"] == f"not usable: {rows['GPU'].removeprefix('none: ')}"
+        assert rows["kernels torch, cuda"] == f"not usable: {rows['GPU'].removeprefix('none: ')}"
 
 
 def test_check_quantization(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from engine.errors import ConfigError
 from engine.kernels.cpu.library import find_library
-from engine.kernels.registry import BACKENDS, choose_kernels, why_unusable
+from engine.kernels.registry import ORDER, choose_kernels, describe, why_unusable
 
 BF16 = torch.bfloat16
 
@@ -25,7 +25,10 @@ def test_native_kernels_are_refused_where_they_cannot_compute() -> None:
 
 def test_native_kernels_that_were_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.kernels.cpu.kernels.find_library", lambda: None)
-    assert choose_kernels("auto", "cpu", BF16).name == "torch"
+    kernels = choose_kernels("auto", "cpu", BF16)
+    assert kernels.name == "torch"
+    assert "plain torch; --kernels native: they were not built" in describe(kernels, "auto", "cpu", BF16)
+    assert describe(kernels, "torch", "cpu", BF16) == "kernels: plain torch"
     reason = why_unusable("native", "cpu", BF16)
     assert reason is not None
     assert "C++ compiler" in reason
@@ -33,7 +36,7 @@ def test_native_kernels_that_were_not_built(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_auto_takes_the_first_that_is_usable() -> None:
     for device, dtype in (("cpu", BF16), ("cpu", torch.float32)):
-        usable = [name for name in BACKENDS if why_unusable(name, device, dtype) is None]
+        usable = [name for name in ORDER[device] if why_unusable(name, device, dtype) is None]
         assert choose_kernels("auto", device, dtype).name == usable[0]
     if find_library() is not None:
         assert choose_kernels("auto", "cpu", BF16).name == "native"
