@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
 PACKAGES = [pattern.rstrip("*") for pattern in PROJECT["packages"]["find"]["include"]]
-CODE = {".py", ".cpp", ".h"}  # modules, and what they are compiled from
+CODE = {".py", ".cpp", ".hpp", ".so"}  # modules, and what they are compiled from and to
 NOT_NEEDED = {"demo/curve.svg"}  # a picture in demo/README.md
 
 
