@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from engine.kernels.registry import why_unusable
+
 BANDWIDTH_BYTES = 512 << 20  # far more than any cache
 ROUNDS = 5
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -107,6 +109,10 @@ def _why_no_gpu() -> str:
 BACKENDS: tuple[tuple[str, Callable[[], str | None]], ...] = (
     ("plain torch, cpu", lambda: None),
     ("plain torch, cuda", lambda: None if torch.cuda.is_available() else _why_no_gpu()),
+    (
+        "Triton, cuda",
+        lambda: why_unusable("triton", "cuda", torch.bfloat16) if torch.cuda.is_available() else _why_no_gpu(),
+    ),
 )
 
 
