@@ -48,7 +48,7 @@ ALLOWED = {
         "engine.weights",
         "engine.errors",
     ),
-    "engine.doctor": ("engine.kernels",),
+    "engine.doctor": ("engine.kernels.registry",),
     "engine.core": ("engine.scheduling", "engine.runner", "engine.grammar", "engine.messages", "engine.errors"),
     "engine.load": (
         "engine.kernels",

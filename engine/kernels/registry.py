@@ -20,6 +20,8 @@ def _torch(device: str, dtype: torch.dtype) -> Kernels:
 def _triton(device: str, dtype: torch.dtype) -> Kernels:
     if device != "cuda":
         raise ConfigError(f"--kernels triton: needs an NVIDIA GPU, and the device is {device}; use --kernels auto")
+    if dtype != torch.bfloat16:  # tiles of float32 would not fit in shared memory
+        raise ConfigError(f"--kernels triton: computes in bfloat16, not in {dtype}; use --dtype bfloat16")
     try:
         from engine.kernels.triton.backend import TritonKernels
     except ImportError as error:

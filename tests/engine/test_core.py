@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from engine.config import EngineConfig
 from engine.core import EngineCore
-from engine.load import Loaded, load
+from engine.errors import DoesNotFit
+from engine.load import Loaded, load, load_core
 from engine.messages import GenerateRequest, SamplingParams, StepReport
 from engine.models.batch import ForwardBatch
 from engine.scheduling.plan import StepPlan, StepResult
@@ -241,3 +242,15 @@ def test_extreme_parameters_choose_the_most_likely_token(loaded: Loaded) -> None
 
     greedy = tokens(temperature=0.0)
     assert tokens(temperature=1e-50) == tokens(top_p=1e-50) == tokens(top_p=0.0) == tokens(min_p=1.0) == greedy
+
+
+def test_too_little_device_memory_while_loading_names_the_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_nothing(config: EngineConfig, report: object) -> Loaded:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.\nSee the documentation")
+
+    monkeypatch.setattr("engine.load.load", load_nothing)
+    with pytest.raises(DoesNotFit) as refused:
+        load_core(EngineConfig(model_path="m", max_running=7), lambda message: None)
+    for word in ("--kv-cache-memory", "--max-batch-tokens from 2048", "--max-running from 7", "9.00 GiB"):
+        assert word in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -72,6 +72,12 @@ def test_it_is_refused_without_a_gpu() -> None:
     assert choose_kernels("auto", "cpu", torch.bfloat16).name != "triton"
 
 
+def test_it_is_refused_for_other_dtypes() -> None:
+    with pytest.raises(ConfigError, match=r"computes in bfloat16, not in torch.float32; use --dtype bfloat16"):
+        choose_kernels("triton", "cuda", torch.float32)
+    assert choose_kernels("auto", "cuda", torch.float32).name == "torch"
+
+
 def test_it_is_refused_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "engine.kernels.triton.backend", None)
     reason = why_unusable("triton", "cuda", torch.bfloat16)
