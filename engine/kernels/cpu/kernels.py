@@ -32,9 +32,8 @@ class NativeKernels(Kernels):
         self.library.set_threads(threads or len(os.sched_getaffinity(0)))
 
     def describe(self) -> str:
-        return (
-            f"native, {self.library.instruction_set}, {self.library.threads} threads; long prompts' attention in torch"
-        )
+        threads = self.library.threads
+        return f"native ({self.library.instruction_set}, {threads} thread{'s' * (threads > 1)})"
 
     def rms_norm(self, x_TX: Tensor, weight_X: Tensor, eps: float) -> Tensor:
         if x_TX.dtype != BF16 or x_TX.dim() != 2:
