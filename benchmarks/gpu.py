@@ -1,8 +1,9 @@
 """The GPU table of docs/gpu.md, in one command: python -m benchmarks.gpu --out FOLDER [--only NAME ...]
 
-Needs one NVIDIA GPU with 80 GB or more, torch with CUDA and Triton 3.6 or newer; the engine's sections need the
-project installed, that against transformers needs transformers too. Random weights at Kimi K2's real widths. Writes
-FOLDER/gpu.json, FOLDER/gpu.md and FOLDER/timeline.svg; a section that cannot run says why and the others go on.
+Needs one NVIDIA GPU with 80 GB or more, torch with CUDA and Triton 3.6 or newer. The kernels' sections need msgspec and
+pyzmq besides; the engine's also numpy, llguidance, safetensors and tokenizers; that against transformers needs that.
+Random weights at Kimi K2's real widths. Writes FOLDER/gpu.json, FOLDER/gpu.md and FOLDER/timeline.svg; a section that
+cannot run says why and the others go on.
 
 --write-choice writes from how many tokens on torch's grouped product wins (engine/kernels/triton/choice.json).
 --dry-run takes tiny shapes on the CPU, under Triton's interpreter: it proves this script, its figures mean nothing.
