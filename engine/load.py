@@ -16,7 +16,7 @@ from engine.grammar.compiler import GrammarCompiler
 from engine.grammar.tokens import GrammarTokens, load_grammar_tokens
 from engine.kernels.backend import Kernels
 from engine.kernels.packed import FP8
-from engine.kernels.registry import FP8_CACHE, choose_kernels, describe
+from engine.kernels.registry import choose_kernels, describe
 from engine.layers.weight import Forms
 from engine.messages import GenerateRequest, Loading, Planned, Ready, SamplingParams
 from engine.models.batch import DECODE_WORKSPACE_TOKENS
@@ -106,8 +106,7 @@ def load(config: EngineConfig, report: Report) -> Loaded:
     folder, device = Path(config.model_path), choose_device(config.device)
     model_config, asked = load_model_config(folder), config
     dtype: torch.dtype = getattr(torch, resolve_dtype(asked.dtype, model_config)[0])
-    kernels = choose_kernels(asked.kernels, device.type, dtype)
-    _check_cache(asked, kernels)
+    kernels = choose_kernels(asked.kernels, device.type, dtype, fp8_cache=asked.kv_cache_dtype == "fp8")
     config = msgspec.structs.replace(asked, device=device.type, kernels=kernels.name)
     plan = plan_memory(config, model_config, free_memory(device))
     report(Planned(list(plan.lines)))
@@ -129,13 +128,6 @@ def load(config: EngineConfig, report: Report) -> Loaded:
 def most_blocks(config: EngineConfig, plan: MemoryPlan) -> int:
     """Of one request."""
     return -(-plan.max_model_len // config.block_size)
-
-
-def _check_cache(asked: EngineConfig, kernels: Kernels) -> None:
-    if asked.kv_cache_dtype == "fp8" and kernels.name not in FP8_CACHE:
-        raise ConfigError(
-            f"--kv-cache-dtype fp8: the {kernels.name} kernels cannot read it; use --kernels {' or '.join(FP8_CACHE)}"
-        )
 
 
 def _grammar_tokens(folder: Path, model_config: ModelConfig) -> GrammarTokens | str:

@@ -1,4 +1,4 @@
-"""Packed: a matrix in one of the formats of engine/models/formats.py, and the way there and back in plain torch.
+"""Packed: a matrix in one of the formats of engine/kernels/formats.py, and the way there and back in plain torch.
 
 Shapes: Y rows, X columns; any dimensions before them are a stack of matrices.
 """

@@ -39,14 +39,18 @@ ORDER = {"cpu": ("native", "torch"), "cuda": ("triton", "torch")}
 FP8_CACHE = ("triton", "torch")
 
 
-def choose_kernels(name: str, device: str, dtype: torch.dtype) -> Kernels:
+def choose_kernels(name: str, device: str, dtype: torch.dtype, *, fp8_cache: bool = False) -> Kernels:
     """The backend of that name for a device's type and a model's dtype, or with `auto` the first that is usable.
-    Raises ConfigError."""
+    With `fp8_cache` it must read a KV cache in fp8. Raises ConfigError."""
     if name == "auto":
-        tried = (_tried(BACKENDS[backend], device, dtype)[0] for backend in ORDER[device])
+        order = [backend for backend in ORDER[device] if backend in FP8_CACHE or not fp8_cache]
+        tried = (_tried(BACKENDS[backend], device, dtype)[0] for backend in order)
         return next(kernels for kernels in tried if kernels is not None)
     if name not in BACKENDS:
         raise ConfigError(f"--kernels {name}: only auto, {', '.join(BACKENDS)} are known")
+    if fp8_cache and name not in FP8_CACHE:
+        others = " or ".join(backend for backend in ORDER[device] if backend in FP8_CACHE)
+        raise ConfigError(f"--kv-cache-dtype fp8: the {name} kernels cannot read it; use --kernels {others}")
     return BACKENDS[name](device, dtype)
 
 
@@ -59,7 +63,8 @@ def describe(kernels: Kernels, asked: str, device: str, dtype: torch.dtype) -> s
     """What an operator should know of a choice: what computes, and why faster ones do not."""
     order = ORDER[device]
     faster = order[: order.index(kernels.name)] if asked == "auto" else ()
-    reasons = [f"; {why_unusable(name, device, dtype)}" for name in faster]
+    cannot = "cannot read a KV cache in fp8"  # else they would have been taken
+    reasons = [f"; {why_unusable(name, device, dtype) or f'the {name} kernels {cannot}'}" for name in faster]
     return f"kernels: {kernels.describe()}{''.join(reasons)}"
 
 

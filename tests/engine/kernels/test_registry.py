@@ -34,6 +34,15 @@ def test_native_kernels_that_were_not_built(monkeypatch: pytest.MonkeyPatch) -> 
     assert "C++ compiler" in reason
 
 
+def test_a_cache_in_fp8_takes_kernels_that_read_it() -> None:
+    kernels = choose_kernels("auto", "cpu", BF16, fp8_cache=True)
+    assert kernels.name == "torch"
+    if find_library() is not None:
+        assert "native kernels cannot read a KV cache in fp8" in describe(kernels, "auto", "cpu", BF16)
+        with pytest.raises(ConfigError, match="--kv-cache-dtype fp8: the native kernels cannot read it; use --kernels"):
+            choose_kernels("native", "cpu", BF16, fp8_cache=True)
+
+
 def test_auto_takes_the_first_that_is_usable() -> None:
     for device, dtype in (("cpu", BF16), ("cpu", torch.float32)):
         usable = [name for name in ORDER[device] if why_unusable(name, device, dtype) is None]

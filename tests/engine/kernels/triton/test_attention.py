@@ -5,10 +5,11 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
+from support.triton_kernels import DEVICE, Random, assert_near
+
 from engine.kernels import reference_attention as reference
 from engine.kernels.packed import FP8
 from engine.kernels.triton import gqa, merge, mla, rotary
-from tests.support.triton_kernels import DEVICE, Random, assert_near
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 

@@ -5,10 +5,11 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
+from support.triton_kernels import Random, assert_near, exact
+
 from engine.kernels import reference
 from engine.kernels.formats import Format
 from engine.kernels.triton import activation, linear, norm
-from tests.support.triton_kernels import Random, assert_near, exact
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 

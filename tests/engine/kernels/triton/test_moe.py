@@ -5,13 +5,14 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
+from support.triton_kernels import DEVICE, Random, assert_near, exact
+
 from engine.kernels import reference
 from engine.kernels.formats import Format
 from engine.kernels.packed import Packed, dequantize
 from engine.kernels.triton import choice, gemm, moe
 from engine.kernels.triton.grouped_mm import moe_by_grouped_mm
 from engine.kernels.triton.permute import most_tiles, permute
-from tests.support.triton_kernels import DEVICE, Random, assert_near, exact
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter's numpy, on masked lanes
 

@@ -5,9 +5,10 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
+from support.triton_kernels import Random
+
 from engine.kernels import reference
 from engine.kernels.triton import route
-from tests.support.triton_kernels import Random
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 

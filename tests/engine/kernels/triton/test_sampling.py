@@ -8,11 +8,12 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
+from support.triton_kernels import DEVICE, Random
+
 from engine.kernels.triton import sampling
 from engine.messages import SamplingParams
 from engine.runner.sampler import Sampler
 from engine.scheduling.plan import NO_TOKEN, NewRow
-from tests.support.triton_kernels import DEVICE, Random
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
