@@ -47,27 +47,30 @@ class Pool {
   private:
     using Run = void (*)(const void*, int);
     static constexpr int SPINS = 4000;
+    static constexpr uint32_t CLOSED = 0xffffffff;
 
     // ticket: which loop it is in the upper half, its next item in the lower. An item is taken by raising the whole, so
-    // that whoever looked at another loop takes nothing.
+    // that whoever looked at another loop takes nothing. Between loops the lower half is CLOSED while the rest below
+    // changes: without that, a thread that saw the last loop's end could read the next one's items and take one.
     std::atomic<uint64_t> ticket_{0};
     std::atomic<int> calls_{0};  // what sleepers watch
-    std::atomic<int> items_{0}, finished_{0};
+    std::atomic<uint32_t> items_{0}, finished_{0};
     std::atomic<Run> run_{nullptr};
     std::atomic<const void*> context_{nullptr};
     std::atomic<bool> stopping_{false};
     std::vector<std::thread> workers_;
 
     void start(Run run, const void* context, int items) {
+        const uint64_t loop = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
+        ticket_.exchange((loop - 1) << 32 | CLOSED, std::memory_order_acq_rel);
         run_.store(run, std::memory_order_relaxed);
         context_.store(context, std::memory_order_relaxed);
-        items_.store(items, std::memory_order_relaxed);
+        items_.store(uint32_t(items), std::memory_order_relaxed);
         finished_.store(0, std::memory_order_relaxed);
-        const uint64_t loop = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
         ticket_.store(loop << 32, std::memory_order_release);
         call();
         work(uint32_t(loop));
-        for (int spins = 0; finished_.load(std::memory_order_acquire) != items; spins++) {
+        for (int spins = 0; finished_.load(std::memory_order_acquire) != uint32_t(items); spins++) {
             relax();
             if (spins > SPINS) yield();
         }
@@ -77,12 +80,12 @@ class Pool {
         for (;;) {
             uint64_t ticket = ticket_.load(std::memory_order_acquire);
             if (uint32_t(ticket >> 32) != loop) return;
-            const int item = int(uint32_t(ticket));
+            const uint32_t item = uint32_t(ticket);
             if (item >= items_.load(std::memory_order_relaxed)) return;
             const Run run = run_.load(std::memory_order_relaxed);
             const void* context = context_.load(std::memory_order_relaxed);
             if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
-            run(context, item);
+            run(context, int(item));
             finished_.fetch_add(1, std::memory_order_release);
         }
     }
