@@ -23,13 +23,14 @@ class NativeKernels(Kernels):
     """One library with its threads; one caller at a time."""
 
     name = "native"
+    gathers_context = False
 
     def __init__(self, library: Library) -> None:
         self.library = library
 
     def set_threads(self, threads: int | None) -> None:
         super().set_threads(threads)
-        self.library.set_threads(threads or len(os.sched_getaffinity(0)))
+        self.library.set_threads(threads or _cores())
 
     def describe(self) -> str:
         threads = self.library.threads
@@ -375,7 +376,15 @@ def make_native(device: str, dtype: torch.dtype) -> NativeKernels:
     path = find_library()
     if path is None:
         raise ConfigError("--kernels native: they were not built; install with a C++ compiler (g++) at hand")
-    return NativeKernels(Library(path))
+    try:
+        return NativeKernels(Library(path))
+    except (OSError, AttributeError) as error:  # of another system, or of another version
+        raise ConfigError(f"--kernels native: {path} cannot be used ({error}); install again") from None
+
+
+def _cores() -> int:
+    """Of the machine that this process may use, where the system says."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _rows(x_TX: Tensor) -> Tensor:
@@ -403,5 +412,7 @@ def _cache(cache_BPC: Tensor) -> Cache:
 
 
 def _decode(heads: int, block_table_AB: Tensor, context_lens_A: Tensor, scale: float) -> Decode:
+    assert len(block_table_AB) > 0
+    assert block_table_AB.stride(1) == 1 or block_table_AB.shape[1] == 1
     stride = block_table_AB.stride(0)
     return Decode(len(block_table_AB), heads, block_table_AB.data_ptr(), stride, context_lens_A.data_ptr(), scale)

@@ -1,5 +1,7 @@
 """A backend is honoured or refused, never replaced in silence."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -32,6 +34,15 @@ def test_native_kernels_that_were_not_built(monkeypatch: pytest.MonkeyPatch) -> 
     reason = why_unusable("native", "cpu", BF16)
     assert reason is not None
     assert "C++ compiler" in reason
+
+
+def test_native_kernels_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "_native.so"
+    broken.write_bytes(b"not a library")
+    monkeypatch.setattr("engine.kernels.cpu.kernels.find_library", lambda: broken)
+    with pytest.raises(ConfigError, match="cannot be used"):
+        choose_kernels("native", "cpu", BF16)
+    assert choose_kernels("auto", "cpu", BF16).name == "torch"
 
 
 def test_a_cache_in_fp8_takes_kernels_that_read_it() -> None:

@@ -93,8 +93,9 @@ class Pool {
     void serve() {
         uint32_t seen = 0;
         int spins = 0;
-        while (!stopping_.load(std::memory_order_relaxed)) {
-            const int calls = calls_.load(std::memory_order_acquire);
+        for (;;) {
+            const int calls = calls_.load(std::memory_order_acquire);  // before what it tells of, or its wait misses it
+            if (stopping_.load(std::memory_order_relaxed)) return;
             const uint32_t loop = uint32_t(ticket_.load(std::memory_order_acquire) >> 32);
             if (loop != seen) {
                 work(loop);

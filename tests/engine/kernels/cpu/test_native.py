@@ -259,19 +259,6 @@ def test_answers_do_not_depend_on_threads_or_company() -> None:
     assert all(torch.equal(answer, answers[0]) for answer in answers)
 
 
-def test_loops_of_different_sizes_one_after_another() -> None:
-    """Many short loops over the threads, each with more or fewer items than the last."""
-    assert PATH is not None
-    kernels = NativeKernels(Library(PATH))
-    x, weights = normal(1, 64), [matrix("plain", rows, 64) for rows in (8, 6000, 600, 3000)]
-    expected = [kernels.linear(x, weight) for weight in weights]
-    for threads in (2, 4):
-        kernels.library.set_threads(threads)
-        for _ in range(1500):
-            assert all(torch.equal(kernels.linear(x, w), e) for w, e in zip(weights, expected, strict=True))
-    kernels.library.set_threads(1)
-
-
 def test_float32_is_computed_by_plain_torch() -> None:
     assert PATH is not None
     kernels, x = NativeKernels(Library(PATH)), normal(3, 32).float()
