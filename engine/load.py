@@ -111,7 +111,7 @@ def load(config: EngineConfig, report: Report) -> Loaded:
     plan = plan_memory(config, model_config, free_memory(device))
     report(Planned(list(plan.lines)))
     grammar_tokens = _grammar_tokens(folder, model_config)  # before the first step, which it would hold up
-    kernels.set_threads(choose_threads(config.threads, plan.weight_bytes))
+    kernels.set_threads(choose_threads(config.threads, plan.weight_bytes, kernels.waits_cost))
     forms = Forms(dtype, formats_of(config, model_config), kernels)
     loaded = load_model(folder, model_config, forms, device, _in_percent("loading weights", plan.weight_bytes, report))
     cached = FP8 if config.kv_cache_dtype == "fp8" else dtype

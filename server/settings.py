@@ -164,7 +164,7 @@ class Settings:
         None,
         whole_number(1, 1024),
         ENGINE,
-        "CPU threads of the engine. Default: 1 for a model of up to 256 MiB, else one a core.",
+        "CPU threads of the engine. Default: one a core; plain torch takes 1 for a model of up to 256 MiB.",
     )
 
     constrained_decoding: bool = option(

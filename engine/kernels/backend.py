@@ -37,6 +37,8 @@ class Kernels:
     # Draws a token for each row of logits [N, V] by what [N, 5] says of it (engine/kernels/triton/sampling.py).
     # None: the sampler does it in plain torch.
     draw: Callable[[Tensor, Tensor], Tensor] | None = None
+    # Whether small models are faster on one CPU thread, since the threads' waits cost more than they save.
+    waits_cost = True
     # Whether decode attention copies the cached tokens of a group, so that groups must be bounded.
     gathers_context = True
 

@@ -26,11 +26,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def choose_threads(asked: int | None, weight_bytes: int) -> int | None:
-    """CPU threads for a model of that size: what was asked for, one for a small model, else None: torch's choice."""
+def choose_threads(asked: int | None, weight_bytes: int, waits_cost: bool) -> int | None:
+    """CPU threads for a model of that size: what was asked for; one for a small model where threads that wait for each
+    other cost more than they save; else None: one a core."""
     if asked is not None:
         return asked
-    return 1 if weight_bytes <= SINGLE_THREAD_BYTES else None
+    return 1 if waits_cost and weight_bytes <= SINGLE_THREAD_BYTES else None
 
 
 def free_memory(device: torch.device) -> int:

@@ -17,12 +17,15 @@ from engine.kernels.cpu.library import FORMATS, Cache, Decode, Library, Matrix, 
 from engine.kernels.packed import Packed
 
 BF16 = torch.bfloat16
+# From this many tokens on, torch multiplies plain matrices faster (benchmarks/cpu_kernels.py).
+TORCH_TOKENS = 32
 
 
 class NativeKernels(Kernels):
     """One library with its threads; one caller at a time."""
 
     name = "native"
+    waits_cost = False
     gathers_context = False
 
     def __init__(self, library: Library) -> None:
@@ -63,7 +66,7 @@ class NativeKernels(Kernels):
         return sum_TX, out_TX
 
     def linear(self, x_TX: Tensor, weight: Packed) -> Tensor:
-        if x_TX.dtype != BF16:
+        if x_TX.dtype != BF16 or (weight.format == "plain" and len(x_TX) >= TORCH_TOKENS):
             return reference.linear(x_TX, weight)
         x_TX, matrix = _rows(x_TX), _matrix(weight)
         tokens = x_TX.shape[0]

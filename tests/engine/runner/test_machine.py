@@ -11,9 +11,10 @@ from engine.runner.machine import choose_device, choose_threads, free_memory
 
 
 def test_threads_are_as_asked_one_for_small_models_or_torchs_choice() -> None:
-    assert choose_threads(3, 10**12) == 3
-    assert choose_threads(None, 200 << 20) == 1
-    assert choose_threads(None, 300 << 20) is None
+    assert choose_threads(3, 10**12, waits_cost=True) == 3
+    assert choose_threads(None, 200 << 20, waits_cost=True) == 1
+    assert choose_threads(None, 300 << 20, waits_cost=True) is None
+    assert choose_threads(None, 200 << 20, waits_cost=False) is None
 
 
 def test_a_device_is_honoured_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
