@@ -20,8 +20,8 @@ LARGE = {
     "num_hidden_layers": 4,
     "vocab_size": 65536,
 }
-# Four readers, a piece of a matrix each, and what the libraries take the first time. Embedding and head are larger.
-IN_FLIGHT = 48 << 20
+# Four readers, a piece of a matrix each, and what the libraries take the first time: 47 to 49 MiB. The embedding has 64.
+IN_FLIGHT = 60 << 20
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc to measure memory")
