@@ -58,7 +58,7 @@ test-clients: install $(CLIENTS)   ## run other people's clients (LangChain, Lit
 	$(call RUN_CLIENTS,clients-tools) $(addprefix $(IN)/test_,lm_eval.py schemathesis.py documents.py) $(ARGS)
 
 fuzz: install .venv-clients/clients-tools.stamp   ## some 20,000 requests made from /openapi.json by schemathesis
-	FUZZ_EXAMPLES=220 $(call RUN_CLIENTS,clients-tools) -s $(IN)/test_schemathesis.py $(ARGS)
+	FUZZ_EXAMPLES=225 $(call RUN_CLIENTS,clients-tools) -s $(IN)/test_schemathesis.py $(ARGS)
 
 AGENTS := @anthropic-ai/claude-code@2.1.197 @openai/codex@0.171.0
 

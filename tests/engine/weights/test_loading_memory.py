@@ -20,7 +20,7 @@ LARGE = {
     "num_hidden_layers": 4,
     "vocab_size": 65536,
 }
-# Four readers, a piece of a matrix each, and what the libraries take the first time: 47 to 49 MiB. The embedding has 64.
+# Four readers, a piece of a matrix each, and what the libraries take the first time: 47 to 49 MiB. The embedding: 64.
 IN_FLIGHT = 60 << 20
 
 
