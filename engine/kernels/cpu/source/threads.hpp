@@ -1,6 +1,6 @@
 // Threads that share the items of one loop at a time. They belong to the library, not to OpenMP: a loop ends when its
 // items are done, whoever did them, so a thread that the system keeps from running holds nobody up unless it has begun
-// an item. Idle threads spin for some microseconds, since the next loop of a step follows soon, and then sleep.
+// an item. Idle threads spin for about 0.1 ms, since the next loop of a step follows soon, and then sleep.
 #pragma once
 
 #include <atomic>
