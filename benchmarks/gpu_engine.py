@@ -19,10 +19,10 @@ from engine.messages import GenerateRequest, SamplingParams
 from engine.models.config import ModelConfig
 from engine.models.published import model_config
 from engine.models.registry import build_model
-from engine.runner.cuda_graphs import CudaRecorder, DecodeGraphs
-from engine.runner.graph_sizes import padded_sizes, records_graphs
 from engine.runner.kv_store import KVStore
 from engine.runner.memory_plan import plan_memory
+from engine.runner.recorded_sizes import recorded_sizes
+from engine.runner.recorded_steps import RecordedSteps
 from engine.weights.loader import allocate
 
 PROMPT, ANSWER = 64, 128
@@ -66,10 +66,10 @@ def random_engine(config: ModelConfig, kernels: Kernels, device: torch.device, r
     blocks = running * -(-context // engine.block_size)
     plan = dataclasses.replace(plan, kv_blocks=blocks, kv_tokens=blocks * engine.block_size)
     kv = KVStore(config, blocks, engine.block_size, torch.bfloat16, device)
-    graphs = None
-    if records_graphs(engine):
-        graphs = DecodeGraphs(model, kv, padded_sizes(running), most_blocks(engine, plan), device, CudaRecorder())
-    return Loaded(engine, config, plan, device, model.eval(), kv, [], "no vocabulary", kernels, graphs)
+    recorded = None
+    if sizes := recorded_sizes(engine):
+        recorded = RecordedSteps(model, kv, sizes, most_blocks(engine, plan), device, kernels.recorder())
+    return Loaded(engine, config, plan, device, model.eval(), kv, [], "no vocabulary", kernels, recorded)
 
 
 def _fill(values: torch.Tensor, scale: bool, norm: bool) -> None:

@@ -17,7 +17,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     quantize: Literal["int8", "int4"] | None = None
     device: str = "auto"  # auto | cpu | cuda
     kernels: str = "auto"  # auto | one of engine/kernels/registry.py
-    cuda_graphs: Literal["auto", "on", "off"] = "auto"  # auto: with the Triton kernels
+    record_steps: Literal["auto", "on", "off"] = "auto"  # auto: where the kernels can
     kv_cache_dtype: Literal["auto", "fp8"] = "auto"
     max_model_len: int | None = None
     kv_cache_memory: int | None = None

@@ -23,13 +23,13 @@ from engine.models.batch import DECODE_WORKSPACE_TOKENS
 from engine.models.causal import CausalModel
 from engine.models.config import ModelConfig
 from engine.models.configs.read import load_model_config
-from engine.runner.cuda_graphs import CudaRecorder, DecodeGraphs
-from engine.runner.graph_sizes import padded_sizes, records_graphs
 from engine.runner.inputs import InputBuilder
 from engine.runner.kv_store import KVStore
 from engine.runner.machine import choose_device, choose_threads, free_memory
 from engine.runner.memory_plan import MemoryPlan, formats_of, plan_memory, resolve_dtype
 from engine.runner.prompt_scorer import PromptScorer
+from engine.runner.recorded_sizes import recorded_sizes
+from engine.runner.recorded_steps import RecordedSteps
 from engine.runner.runner import Runner
 from engine.runner.sampler import Sampler
 from engine.scheduling.scheduler import Scheduler, SchedulerConfig
@@ -51,7 +51,7 @@ class Loaded:
     notes: list[str]
     grammar_tokens: GrammarTokens | str  # or why there are none
     kernels: Kernels
-    graphs: DecodeGraphs | None = None
+    recorded: RecordedSteps | None = None
 
     def new_runner(self) -> Runner:
         """A runner with no requests. One at a time: runners of one Loaded share its KV cache."""
@@ -61,7 +61,7 @@ class Loaded:
         inputs = InputBuilder(rows, blocks, self.config.block_size, self.device, workspace)
         sampler = Sampler(rows, self.model_config.vocab_size, self.device, kernels.draw)
         scorer = PromptScorer(self.model.logits, min(rows, self.config.max_batch_tokens))
-        return Runner(self.graphs or self.model, self.kv, inputs, sampler, scorer)
+        return Runner(self.recorded or self.model, self.kv, inputs, sampler, scorer)
 
     @property
     def warm_up_tokens(self) -> int:
@@ -117,12 +117,11 @@ def load(config: EngineConfig, report: Report) -> Loaded:
     cached = FP8 if config.kv_cache_dtype == "fp8" else dtype
     kv = KVStore(model_config, plan.kv_blocks, config.block_size, cached, device)
     notes = [describe(kernels, asked.kernels, device.type, dtype), *plan.notes, *loaded.notes]
-    graphs = None
-    if records_graphs(config):
-        report(Loading("recording CUDA graphs", 1.0))
-        sizes = padded_sizes(config.max_running)
-        graphs = DecodeGraphs(loaded.model, kv, sizes, most_blocks(config, plan), device, CudaRecorder())
-    return Loaded(config, model_config, plan, device, loaded.model, kv, notes, grammar_tokens, kernels, graphs)
+    recorded = None
+    if sizes := recorded_sizes(config):
+        report(Loading("recording steps", 1.0))
+        recorded = RecordedSteps(loaded.model, kv, sizes, most_blocks(config, plan), device, kernels.recorder())
+    return Loaded(config, model_config, plan, device, loaded.model, kv, notes, grammar_tokens, kernels, recorded)
 
 
 def most_blocks(config: EngineConfig, plan: MemoryPlan) -> int:

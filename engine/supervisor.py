@@ -43,7 +43,8 @@ class EngineProcess:
         same packages as this process, and nothing from the current folder.
 
         Its OpenMP threads sleep while they wait, unless the environment says otherwise: spinning ones cost a busy
-        machine a hundred times the step time, since they wait for threads that they keep from running.
+        machine a hundred times the step time, since they wait for threads that they keep from running. Its large
+        tensors get large pages (docs/performance.md).
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -54,7 +55,7 @@ class EngineProcess:
             _address(folder, name, "to"),
             _address(folder, name, "from"),
             stdin=asyncio.subprocess.PIPE,
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+            env={"OMP_WAIT_POLICY": "PASSIVE", "THP_MEM_ALLOC_ENABLE": "1", **os.environ},
         )
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(config) + b"\n")

@@ -86,11 +86,12 @@ class Settings:
         "How the KV cache is kept. auto: as the model computes; fp8: in half the memory, at a cost that `abruzzi "
         "check-quantization` tells.",
     )
-    cuda_graphs: str = option(
+    record_steps: str = option(
         "auto",
         one_of("auto", "on", "off"),
         MODEL,
-        "Record decode steps and replay them, so that a step costs the CPU little. auto: with the Triton kernels.",
+        "Record decode steps and replay them, so that the Python around a step costs little. auto: with the native and "
+        "the Triton kernels.",
     )
     max_model_len: int | None = option(
         None, whole_number(1), MODEL, "Longest prompt plus answer, in tokens. Default: what the checkpoint allows."

@@ -5,6 +5,7 @@ not bring is done in plain torch, and its `describe` says so. Layers are handed 
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,12 +14,24 @@ from engine.kernels import reference, reference_attention
 from engine.kernels.limits import PREFILL_KEY_BLOCK
 
 
+class Recorder(Protocol):
+    """Records what `run` does on a device. Returns what replays it, into the tensor that `run` returned. That is filled
+    by then, unless all sizes are recorded ahead."""
+
+    ahead: bool  # whether steps are recorded at start; else when a size is first met
+
+    def record(self, run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]: ...
+
+
 class Kernels:
     """Plain torch on any device. See reference.py and reference_attention.py for what each kernel does."""
 
     name = "torch"
     prefill_key_block = PREFILL_KEY_BLOCK  # keys of a prompt that attention takes at a time
 
+    embedding = staticmethod(reference.embedding)
+    turns = staticmethod(reference.turns)
+    add = staticmethod(reference.add)
     rms_norm = staticmethod(reference.rms_norm)
     add_rms_norm = staticmethod(reference.add_rms_norm)
     linear = staticmethod(reference.linear)
@@ -46,6 +59,10 @@ class Kernels:
         """How many CPU threads compute; None: one a core."""
         if threads is not None:
             torch.set_num_threads(threads)
+
+    def recorder(self) -> Recorder:
+        """Of steps that compute with these kernels. Raises RuntimeError where they cannot be recorded."""
+        raise RuntimeError(f"the {self.name} kernels cannot be recorded")
 
     def describe(self) -> str:
         """What an operator should know of this choice, in a few words."""

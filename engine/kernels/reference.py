@@ -16,6 +16,22 @@ from engine.kernels.limits import UNPACKED_VALUES
 from engine.kernels.packed import Packed, dequantize
 
 
+def embedding(ids_T: Tensor, table_VD: Tensor) -> Tensor:
+    """The tokens' rows of the table."""
+    return functional.embedding(ids_T, table_VD)
+
+
+def add(x_TD: Tensor, delta_TD: Tensor) -> Tensor:
+    """The residual stream."""
+    return x_TD + delta_TD
+
+
+def turns(positions_T: Tensor, frequencies: Tensor, magnitude: float) -> Tensor:
+    """Complex numbers of size `magnitude` at the angles position x frequency: complex64 [T, R/2]."""
+    angles = positions_T[:, None] * frequencies
+    return torch.polar(torch.full_like(angles, magnitude), angles)
+
+
 def rms_norm(x_TX: Tensor, weight_X: Tensor, eps: float) -> Tensor:
     """Root-mean-square norm over the last dimension, in fp32 inside (Zhang and Sennrich 2019)."""
     return functional.rms_norm(x_TX, weight_X.shape, weight_X, eps)

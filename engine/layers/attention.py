@@ -38,15 +38,22 @@ class Attention(nn.Module):
     def forward(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
         """Writes the tokens' keys and values to the cache, then attends to it. Returns [T, D]."""
         query_THW = self._store(hidden_TD, turns_T, cache_BPC, batch)
+        out_TD: Tensor = self.o_proj(self._attend(query_THW, cache_BPC, batch).flatten(1))
+        return out_TD
+
+    def _attend(self, query_THW: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
+        """Returns [T, H, W]."""
+        if len(batch.decode) == 1 and batch.decode[0].tokens_R is None:
+            return self._decode(query_THW, cache_BPC, batch.decode[0])
         out_THW = torch.empty_like(query_THW)
         for group in batch.decode:
+            assert group.tokens_R is not None
             out_AHW = self._decode(query_THW.index_select(0, group.tokens_R), cache_BPC, group)
             out_THW.index_copy_(0, group.tokens_R, out_AHW)
         for chunk in batch.prefill:
             tokens = slice(chunk.first, chunk.first + chunk.count)
             out_THW[tokens] = self._prefill(query_THW[tokens], cache_BPC, chunk)
-        out_TD: Tensor = self.o_proj(out_THW.flatten(1))
-        return out_TD
+        return out_THW
 
     def _store(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
         """Writes the tokens' keys and values to the cache. Returns their queries [T, H, W]."""

@@ -56,15 +56,22 @@ class MLA(nn.Module):
     def forward(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
         """Writes the tokens' latents to the cache, then attends to it. Returns [T, D]."""
         query_THQ = self._store(hidden_TD, turns_T, cache_BPC, batch)
+        out_TD: Tensor = self.o_proj(self._attend(query_THQ, cache_BPC, batch).flatten(1))
+        return out_TD
+
+    def _attend(self, query_THQ: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
+        """Returns [T, H, V]."""
+        if len(batch.decode) == 1 and batch.decode[0].tokens_R is None:
+            return self._decode(query_THQ, cache_BPC, batch.decode[0])
         out_THV = query_THQ.new_empty(query_THQ.shape[0], self.heads, self.up_v.shape[1])
         for group in batch.decode:
+            assert group.tokens_R is not None
             out_AHV = self._decode(query_THQ.index_select(0, group.tokens_R), cache_BPC, group)
             out_THV.index_copy_(0, group.tokens_R, out_AHV)
         for chunk in batch.prefill:
             tokens = slice(chunk.first, chunk.first + chunk.count)
             out_THV[tokens] = self._prefill(query_THQ[tokens], cache_BPC, chunk)
-        out_TD: Tensor = self.o_proj(out_THV.flatten(1))
-        return out_TD
+        return out_THV
 
     def _store(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
         """Writes what the cache holds of the tokens. Returns their queries [T, H, Q]."""

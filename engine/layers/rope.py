@@ -9,14 +9,16 @@ import math
 import torch
 from torch import Tensor, nn
 
+from engine.kernels.backend import TORCH, Kernels
 from engine.models.config import Llama3Config, RopeConfig, YarnConfig
 
 
 class RotaryEmbedding(nn.Module):
     """Turns positions into unit complex numbers, one per pair, times YaRN's magnitude. Once a step for all layers."""
 
-    def __init__(self, width: int, rope: RopeConfig) -> None:
+    def __init__(self, width: int, rope: RopeConfig, kernels: Kernels = TORCH) -> None:
         super().__init__()
+        self.kernels = kernels
         # On the CPU even where the model is being built without memory: there is nothing to load here.
         frequencies = torch.tensor(inverse_frequencies(width, rope), dtype=torch.float32, device="cpu")
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -24,9 +26,7 @@ class RotaryEmbedding(nn.Module):
 
     def forward(self, positions_T: Tensor) -> Tensor:
         """positions_T int64 -> complex64 [T, R/2]."""
-        frequencies: Tensor = self.get_buffer("frequencies")
-        angles = positions_T[:, None] * frequencies
-        return torch.polar(torch.full_like(angles, self.magnitude), angles)
+        return self.kernels.turns(positions_T, self.get_buffer("frequencies"), self.magnitude)
 
 
 def inverse_frequencies(width: int, rope: RopeConfig) -> list[float]:

@@ -21,6 +21,7 @@ class ApertusLayer(nn.Module):
         super().__init__()
         assert isinstance(config.attention, GQAConfig)
         assert config.mlp is not None
+        self.kernels = forms.kernels
         D, eps, rope = config.hidden_size, config.rms_norm_eps, config.rope
         self.attention_norm = RMSNorm(D, eps, forms)
         self.attention = Attention(D, config.attention, eps=eps, interleaved=rope.interleaved, forms=forms)
@@ -30,5 +31,4 @@ class ApertusLayer(nn.Module):
     def forward(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
         attended_TD = self.attention(self.attention_norm(hidden_TD), turns_T, cache_BPC, batch)
         hidden_TD, normed_TD = self.ffn_norm.after(hidden_TD, attended_TD)
-        out_TD: Tensor = hidden_TD + self.ffn(normed_TD)
-        return out_TD
+        return self.kernels.add(hidden_TD, self.ffn(normed_TD))

@@ -20,7 +20,7 @@ class DecodeGroup:
     """Requests that compute one token each, of similar context length, their block tables padded to the longest.
     Groups are made so that R x B x block size stays within the attention workspace."""
 
-    tokens_R: Tensor  # int64: which of the step's T tokens
+    tokens_R: Tensor | None  # int64: which of the step's T tokens; None: all of them, in order
     block_table_RB: Tensor  # int64; padding points at block 0 and lies beyond context_lens_R
     context_lens_R: Tensor  # int64: tokens in the KV cache, that of this step included
 

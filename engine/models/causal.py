@@ -8,7 +8,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from engine.kernels.packed import Packed
 from engine.layers.norm import RMSNorm
@@ -45,7 +44,7 @@ class CausalModel(nn.Module):
         V, D, attention = config.vocab_size, config.hidden_size, config.attention
         self.embedding = _plain(V, D, forms)
         self.rope = RotaryEmbedding(
-            attention.rotary if isinstance(attention, MLAConfig) else attention.head, config.rope
+            attention.rotary if isinstance(attention, MLAConfig) else attention.head, config.rope, forms.kernels
         )
         self.layers = nn.ModuleList(layer(config, index, forms) for index in range(config.num_hidden_layers))
         self.norm = RMSNorm(D, config.rms_norm_eps, forms)
@@ -58,7 +57,7 @@ class CausalModel(nn.Module):
 
     def hidden(self, batch: ForwardBatch, kv: LayerCaches) -> Tensor:
         """One step up to the head. Writes the tokens to `kv` and returns hidden_TD, of which `logits` makes logits."""
-        hidden_TD = functional.embedding(batch.token_ids_T, self.embedding)
+        hidden_TD = self.kernels.embedding(batch.token_ids_T, self.embedding)
         turns_T = self.rope(batch.positions_T)
         for index, layer in enumerate(self.layers):
             hidden_TD = layer(hidden_TD, turns_T, kv.layer(index), batch)

@@ -24,6 +24,7 @@ class DeepseekV3Layer(nn.Module):
     def __init__(self, config: ModelConfig, index: int, forms: Forms) -> None:
         super().__init__()
         assert isinstance(config.attention, MLAConfig)
+        self.kernels = forms.kernels
         D, eps, rope = config.hidden_size, config.rms_norm_eps, config.rope
         scale = softmax_scale(config.attention.nope + config.attention.rotary, rope)
         self.attention_norm = RMSNorm(D, eps, forms)
@@ -40,8 +41,7 @@ class DeepseekV3Layer(nn.Module):
     def forward(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
         attended_TD = self.attention(self.attention_norm(hidden_TD), turns_T, cache_BPC, batch)
         hidden_TD, normed_TD = self.ffn_norm.after(hidden_TD, attended_TD)
-        out_TD: Tensor = hidden_TD + self.ffn(normed_TD)
-        return out_TD
+        return self.kernels.add(hidden_TD, self.ffn(normed_TD))
 
 
 class MixtureOfExperts(nn.Module):
@@ -49,11 +49,11 @@ class MixtureOfExperts(nn.Module):
 
     def __init__(self, hidden: int, moe: MoEConfig, forms: Forms) -> None:
         super().__init__()
+        self.kernels = forms.kernels
         self.router = Router(hidden, moe, forms)
         self.experts = Experts(moe.experts, hidden, moe.width, forms)
         self.shared = MLP(hidden, moe.shared, forms)
 
     def forward(self, hidden_TD: Tensor) -> Tensor:
         weights_TK, ids_TK = self.router(hidden_TD)
-        out_TD: Tensor = self.experts(hidden_TD, weights_TK, ids_TK)
-        return out_TD.add_(self.shared(hidden_TD))
+        return self.kernels.add(self.experts(hidden_TD, weights_TK, ids_TK), self.shared(hidden_TD))

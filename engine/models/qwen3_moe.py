@@ -22,6 +22,7 @@ class Qwen3Layer(nn.Module):
     def __init__(self, config: ModelConfig, index: int, forms: Forms) -> None:
         super().__init__()
         assert isinstance(config.attention, GQAConfig)
+        self.kernels = forms.kernels
         D, eps, rope = config.hidden_size, config.rms_norm_eps, config.rope
         self.attention_norm = RMSNorm(D, eps, forms)
         self.attention = Attention(D, config.attention, eps=eps, interleaved=rope.interleaved, forms=forms)
@@ -37,8 +38,7 @@ class Qwen3Layer(nn.Module):
     def forward(self, hidden_TD: Tensor, turns_T: Tensor, cache_BPC: Tensor, batch: ForwardBatch) -> Tensor:
         attended_TD = self.attention(self.attention_norm(hidden_TD), turns_T, cache_BPC, batch)
         hidden_TD, normed_TD = self.ffn_norm.after(hidden_TD, attended_TD)
-        out_TD: Tensor = hidden_TD + self.ffn(normed_TD)
-        return out_TD
+        return self.kernels.add(hidden_TD, self.ffn(normed_TD))
 
 
 class RoutedExperts(nn.Module):

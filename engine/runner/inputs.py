@@ -66,7 +66,7 @@ class InputBuilder:
             token_ids_T=self._tensor(tokens),
             positions_T=self._tensor(positions),
             slots_T=self._tensor(slots),
-            decode=tuple(self._groups(decoding)),
+            decode=tuple(self._groups(decoding, len(tokens))),
             prefill=tuple(prefill),
             logit_tokens_N=self._tensor(logit_tokens),
         )
@@ -79,23 +79,28 @@ class InputBuilder:
         self._table_RB[planned.row, filled : len(blocks)] = self._tensor(blocks[filled:])
         self._filled[planned.row] = len(blocks)
 
-    def _groups(self, decoding: list[tuple[int, int, int]]) -> list[DecodeGroup]:
-        """Cuts the decoding requests, sorted by context length, where padding them to the longest would pass the
-        workspace. A request longer than the workspace is a group of its own."""
+    def _groups(self, decoding: list[tuple[int, int, int]], tokens: int) -> list[DecodeGroup]:
+        """One group in the step's order, if padding all to the longest stays within the workspace; else the decoding
+        requests, sorted by context length, are cut where it would not. A request longer than the workspace is a group
+        of its own. `tokens`: of the step."""
+        longest = max((context for context, _, _ in decoding), default=0)
+        if 0 < len(decoding) * longest <= self._workspace:
+            return [self._group(decoding, longest, whole=len(decoding) == tokens)]
         decoding.sort()
         groups: list[DecodeGroup] = []
         first = 0
         for end in range(1, len(decoding) + 1):
             if end == len(decoding) or (end + 1 - first) * decoding[end][0] > self._workspace:
-                groups.append(self._group(decoding[first:end]))
+                groups.append(self._group(decoding[first:end], decoding[end - 1][0], whole=False))
                 first = end
         return groups
 
-    def _group(self, members: list[tuple[int, int, int]]) -> DecodeGroup:
-        blocks = -(-members[-1][0] // self._block_size)
+    def _group(self, members: list[tuple[int, int, int]], longest: int, whole: bool) -> DecodeGroup:
+        """`whole`: the members are the step, in its order."""
+        blocks = -(-longest // self._block_size)
         rows_R = self._tensor([row for _, _, row in members])
         return DecodeGroup(
-            tokens_R=self._tensor([token for _, token, _ in members]),
+            tokens_R=None if whole else self._tensor([token for _, token, _ in members]),
             block_table_RB=self._table_RB[rows_R, :blocks],
             context_lens_R=self._tensor([context for context, _, _ in members]),
         )

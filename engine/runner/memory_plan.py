@@ -25,7 +25,7 @@ from engine.messages import PlanLine
 from engine.models.batch import DECODE_WORKSPACE_TOKENS
 from engine.models.config import GQAConfig, MLAConfig, MLPConfig, ModelConfig, MoEConfig
 from engine.models.sizes import count_parameters, kv_bytes_per_token, matrices, weight_bytes
-from engine.runner.graph_sizes import padded_sizes, records_graphs
+from engine.runner.recorded_sizes import recorded_sizes
 
 DTYPE_BYTES = {"bfloat16": 2, "float32": 4}
 FP32 = 4
@@ -42,6 +42,9 @@ SAMPLER_ROWS = 14
 DECODE_PARTS_BYTES = 512 * 64 * 512 * 4
 # A recorded layer: about 20 kernels of at most some KB. An allowance; nobody has measured it.
 GRAPH_LAYER_BYTES = 128 << 10
+# A layer's calls as the native kernels' recorder keeps them: 20 of some 15 words, and their structs. Measured: 9 KB.
+TAPE_LAYER_BYTES = 16 << 10
+TAPE_CHUNK = 4 << 20  # by which its memory grows
 # Grammars live in the host's memory. The library's trie over the vocabulary, for a token (measured for 163,840: 762);
 # the two processes that try grammars first; and what compiled grammars may take, in use and kept.
 GRAMMAR_TOKEN_BYTES = 800
@@ -167,9 +170,8 @@ def _workspace(engine: EngineConfig, model: ModelConfig, size: int, longest: int
     logits = rows * (model.hidden_size * size + model.vocab_size * (size + FP32 + SAMPLER_ROWS * FP32))
     unpacking = _unpacking(formats_of(engine, model), model)
     slack = max(int(ALLOCATOR_SLACK * (attention + activations + logits + unpacking)), ALLOCATOR_FLOOR)
-    graphs = _graphs(engine, model, size)
     return [
-        *graphs,
+        *_recorded(engine, model, size),
         PlanLine("workspace: attention", attention, f"{PREFILL_QUERY_BLOCK} queries by {_key_block(engine)} keys"),
         PlanLine("workspace: activations", activations, f"{engine.max_batch_tokens:,} tokens a step"),
         PlanLine("workspace: logits", logits, f"{rows:,} rows and their sampling"),
@@ -193,16 +195,36 @@ def _grammar_bytes(engine: EngineConfig, available_bytes: int) -> int:
     return min(GRAMMAR_MAX, max(GRAMMAR_MIN, int(available_bytes * GRAMMAR_SHARE)))
 
 
-def _graphs(engine: EngineConfig, model: ModelConfig, size: int) -> list[PlanLine]:
-    """Recorded decode steps: what they compute with is theirs for ever, once for all sizes, and each has a description
-    for every kernel of every layer. The second is reckoned from published figures, not yet measured here."""
-    if not records_graphs(engine):
+def _recorded(engine: EngineConfig, model: ModelConfig, size: int) -> list[PlanLine]:
+    """Recorded decode steps: what they compute with is theirs for ever, once for all sizes (on a CPU every layer's
+    apart), and each has a description for every kernel of every layer. A GPU's is reckoned from published figures, not
+    yet measured here."""
+    sizes = recorded_sizes(engine)
+    if not sizes:
         return []
-    sizes = padded_sizes(engine.max_running)
-    one = msgspec.structs.replace(engine, max_batch_tokens=max(2, sizes[-1]))
-    held = _activation_workspace(one, model, size) + DECODE_PARTS_BYTES
-    described = len(sizes) * model.num_hidden_layers * GRAPH_LAYER_BYTES
-    return [PlanLine("CUDA graphs", held + described, f"{len(sizes)} sizes of up to {sizes[-1]} requests")]
+    if engine.device == "cuda":
+        one = msgspec.structs.replace(engine, max_batch_tokens=max(2, sizes[-1]))
+        held, layer = _activation_workspace(one, model, size) + DECODE_PARTS_BYTES, GRAPH_LAYER_BYTES
+    else:
+        held, layer = sizes[-1] * model.num_hidden_layers * _native_results(model, size) + TAPE_CHUNK, TAPE_LAYER_BYTES
+    described = len(sizes) * model.num_hidden_layers * layer
+    return [PlanLine("recorded steps", held + described, f"{len(sizes)} sizes of up to {sizes[-1]} requests")]
+
+
+def _native_results(model: ModelConfig, size: int) -> int:
+    """What the native kernels return in a layer for one token, in bytes."""
+    D, attention = model.hidden_size, model.attention
+    values = 6 * D  # of the two norms (and the stream beside one), attention, feed-forward, and the stream again
+    if isinstance(attention, MLAConfig):
+        queries = attention.heads * (attention.nope + attention.rotary)
+        first_stage = (attention.query_rank or queries) + attention.latent + attention.rotary
+        values += first_stage + (attention.query_rank or 0) + 2 * queries + attention.heads * attention.value
+    else:
+        values += (3 * attention.heads + 2 * attention.kv_heads) * attention.head
+    if model.mlp is not None and model.mlp.activation != "silu":
+        values += 2 * model.mlp.width
+    routed = model.moe.per_token * (8 + FP32) if model.moe else 0
+    return (values + (2 * D if model.moe else 0)) * size + routed
 
 
 def _unpacking(formats: Formats, model: ModelConfig) -> int:

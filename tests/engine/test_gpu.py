@@ -42,8 +42,8 @@ def test_the_gpu_and_its_kernels_are_what_auto_takes(tiny_checkpoint: Path) -> N
 
 
 def test_recorded_steps_give_the_tokens_of_steps_that_are_not(tiny_checkpoint: Path) -> None:
-    recorded = greedy(loaded_with(tiny_checkpoint, cuda_graphs="on"))
-    assert recorded == greedy(loaded_with(tiny_checkpoint, cuda_graphs="off"))
+    recorded = greedy(loaded_with(tiny_checkpoint, record_steps="on"))
+    assert recorded == greedy(loaded_with(tiny_checkpoint, record_steps="off"))
 
 
 def test_graphs_take_no_more_than_planned(tiny_checkpoint: Path) -> None:
@@ -51,9 +51,9 @@ def test_graphs_take_no_more_than_planned(tiny_checkpoint: Path) -> None:
     for graphs in ("off", "on"):
         torch.cuda.empty_cache()
         before = torch.cuda.mem_get_info()[0]
-        loaded = loaded_with(tiny_checkpoint, cuda_graphs=graphs)
+        loaded = loaded_with(tiny_checkpoint, record_steps=graphs)
         taken.append(before - torch.cuda.mem_get_info()[0])
-        planned = sum(line.bytes for line in loaded.plan.lines if line.name == "CUDA graphs")
+        planned = sum(line.bytes for line in loaded.plan.lines if line.name == "recorded steps")
         del loaded
     assert taken[1] - taken[0] <= planned
 

@@ -7,9 +7,10 @@ sets when it is loaded. `ABRUZZI_INSTRUCTION_SET` overrides, for tests and measu
 import ctypes
 import os
 from collections.abc import Callable
-from ctypes import c_char_p, c_float, c_int, c_int32, c_int64, c_void_p
+from ctypes import Array, c_char_p, c_float, c_int, c_int32, c_int64, c_uint64, c_void_p
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Protocol
 
 from engine.errors import ConfigError
 
@@ -60,11 +61,15 @@ class Decode(ctypes.Structure):
 
 
 _P, _N = c_void_p, c_int64
-_FUNCTIONS = {
+FUNCTIONS = {
     "linear": (_P, _P, _N, _N, _P),
     "experts": (_P, _P, _N, _P, _N, _N, _N, _P, _P, _P),
     "rms_norm": (_P, _N, _N, _N, _P, c_float, _P),
     "add_rms_norm": (_P, _P, _N, _N, _P, c_float, _P, _P),
+    "add": (_P, _P, _N, _N, _P),
+    "xielu": (_P, _N, _N, _N, _P, _P, _P),
+    "embedding": (_P, _N, _P, _N, _P),
+    "turns": (_P, _N, _P, _N, c_float, _P),
     "mla_store": (_P, _N, _P, _N, _P, _N, _N, _N, _N, _N, _P, c_float, _P, c_int, _P, _P, _P),
     "gqa_store": (_P, _N, _P, _N, _P, _N, _N, _N, _N, _N, _P, _P, c_float, _P, c_int, _P, _P, _P),
     "mla_decode": (_P, _P, _P, _N, _P, _P, _N, _N, _N, _P),
@@ -75,17 +80,25 @@ _FUNCTIONS = {
 }
 
 
+class Functions(Protocol):
+    """The functions above by name, called with addresses and sizes."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]: ...
+
+
 class Library:
-    """The library's functions, called with addresses and sizes. One caller at a time."""
+    """The library's functions. One caller at a time."""
 
     def __init__(self, path: Path) -> None:
         loaded = ctypes.CDLL(str(path))
-        for name, types in _FUNCTIONS.items():
+        for name, types in FUNCTIONS.items():
             function = getattr(loaded, f"abruzzi_{name}")
             function.argtypes, function.restype = types, None
             setattr(self, name, function)
         loaded.abruzzi_instruction_set.argtypes, loaded.abruzzi_instruction_set.restype = (c_int,), c_char_p
         loaded.abruzzi_use.argtypes, loaded.abruzzi_use.restype = (c_char_p,), c_int
+        loaded.abruzzi_function.argtypes, loaded.abruzzi_function.restype = (c_char_p,), c_int
+        loaded.abruzzi_replay.argtypes, loaded.abruzzi_replay.restype = (c_void_p, c_int64), None
         loaded.abruzzi_threads.argtypes, loaded.abruzzi_threads.restype = (c_int,), None
         self._loaded = loaded
         self.threads = 1
@@ -107,6 +120,14 @@ class Library:
         if self._loaded.abruzzi_use(name.encode()):
             raise ConfigError(f"{VARIABLE} {name}: this machine can use {', '.join(self.instruction_sets())}")
         self.instruction_set = name
+
+    def number(self, name: str) -> int:
+        """By which a recorded call names its function."""
+        return int(self._loaded.abruzzi_function(name.encode()))
+
+    def replay(self, words: Array[c_uint64]) -> None:
+        """Makes recorded calls again (recorder.py)."""
+        self._loaded.abruzzi_replay(words, len(words))
 
     def set_threads(self, threads: int) -> None:
         """How many threads compute, the caller's included."""

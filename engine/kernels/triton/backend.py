@@ -8,6 +8,7 @@ from engine.kernels.limits import PREFILL_KEY_BLOCK_TRITON
 from engine.kernels.packed import Packed
 from engine.kernels.triton import activation, gqa, linear, mla, moe, norm, rotary, sampling
 from engine.kernels.triton import route as routing
+from engine.kernels.triton.recorder import CudaRecorder
 
 
 class TritonKernels(Kernels):
@@ -15,6 +16,9 @@ class TritonKernels(Kernels):
 
     name = "triton"
     prefill_key_block = PREFILL_KEY_BLOCK_TRITON
+
+    def recorder(self) -> CudaRecorder:
+        return CudaRecorder()
 
     rms_norm = staticmethod(norm.rms_norm)
     add_rms_norm = staticmethod(norm.add_rms_norm)

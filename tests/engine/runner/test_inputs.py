@@ -51,7 +51,9 @@ def test_groups_and_chunks_cover_each_request_once_within_the_workspace(shapes: 
     for group in batch.decode:
         contexts = group.context_lens_R.tolist()
         assert len(contexts) * max(contexts) <= WORKSPACE or len(contexts) == 1
-        for token, blocks, context in zip(group.tokens_R, group.block_table_RB, contexts, strict=True):
+        assert group.tokens_R is not None or len(contexts) == len(batch.token_ids_T)
+        tokens = range(len(contexts)) if group.tokens_R is None else group.tokens_R.tolist()
+        for token, blocks, context in zip(tokens, group.block_table_RB, contexts, strict=True):
             planned = plan.requests[int(batch.token_ids_T[token]) // 100]
             assert context == planned.start + 1
             needed = len(planned.block_ids)

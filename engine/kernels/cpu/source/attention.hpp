@@ -7,7 +7,7 @@
 //     out [heads, width]  += weights [heads, keys] . value rows     pairs of keys, turned so that each lane is a column
 
 constexpr int64_t KEYS = 64;  // of one block within a span
-constexpr int64_t LEAST_SPAN = 64;
+constexpr int64_t LEAST_SPAN = 32;
 
 // What heads that share keys and values read of a cached token.
 struct Part {
@@ -95,6 +95,12 @@ static inline void add_values(const bf16* const* keys, int64_t count, const Part
 }
 #endif
 
+static inline void to_inputs(const float* from, int64_t count, Input* to) {
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES) store(to + i, load(from + i));
+    for (; i < count; i++) to[i] = as_input(from[i]);
+}
+
 // Adds up to KEYS keys to the running softmax of some heads. Rows of keys are addressed one by one: blocks lie anywhere.
 static void attend(const bf16* const* keys, int64_t count, const Part& part, const Input* const* queries, int64_t heads,
                    float scale, const Running& running) {
@@ -125,7 +131,7 @@ static void attend(const bf16* const* keys, int64_t count, const Part& part, con
             total += weight;
             store(score + k, weight);
         }
-        for (int64_t k = 0; k < count; k++) weight_memory[size_t(h * KEYS + k)] = as_input(score[k]);
+        to_inputs(score, count, &weight_memory[size_t(h * KEYS)]);
         running.total[h] = running.total[h] * kept + sum(total);
         running.peak[h] = peak;
         if (kept != 1.0f) {
@@ -136,10 +142,15 @@ static void attend(const bf16* const* keys, int64_t count, const Part& part, con
     add_values(keys, count, part, heads, weight_memory.data(), running.out);
 }
 
-// Partial results of all requests, heads and spans.
+// Partial results of all requests, heads and spans. One at a time: its memory is kept.
 struct Spans {
     int64_t count, length, heads, width;
-    std::vector<float> peak, total, out;
+    std::vector<float>&peak = memory(0), &total = memory(1), &out = memory(2);
+
+    static std::vector<float>& memory(int which) {
+        static thread_local std::vector<float> kept[3];
+        return kept[which];
+    }
 
     Spans(const Decode& decode, int64_t heads, int64_t value_width) : heads(heads), width(padded(value_width)) {
         int64_t longest = 1;
@@ -196,42 +207,79 @@ static void attend_all(const Decode& decode, const Cache& cache, int64_t groups,
     });
 }
 
+// sums [latent] = q . up_k of one head, whose rows are summed with the weights q: for few requests. Four rows at a time, in
+// the order of the memory.
+static inline void absorb_one(const bf16* q, const bf16* up_k, int64_t nope, int64_t latent, float* sums) {
+    constexpr int64_t ROWS = 4;
+    const int64_t whole = latent / LANES * LANES;
+    std::fill(sums, sums + latent, 0.0f);
+    for (int64_t first = 0; first < nope; first += ROWS) {
+        const bf16* rows[ROWS];
+        float factors[ROWS];
+        for (int64_t r = 0; r < ROWS; r++) {
+            const bool exists = first + r < nope;
+            rows[r] = up_k + (exists ? first + r : first) * latent;
+            factors[r] = exists ? to_float(q[first + r]) : 0.0f;
+        }
+        for (int64_t i = 0; i < whole; i += LANES) {
+            Floats total = load(sums + i);
+            for (int64_t r = 0; r < ROWS; r++) {
+                if (i % 32 == 0) __builtin_prefetch(rows[r] + i + PREFETCH_BYTES / 4, 0, SECOND_CACHE);
+                total += load(rows[r] + i) * factors[r];
+            }
+            store(sums + i, total);
+        }
+        for (int64_t i = whole; i < latent; i++)
+            for (int64_t r = 0; r < ROWS; r++) sums[i] += to_float(rows[r][i]) * factors[r];
+    }
+}
+
+constexpr int64_t ABSORB_TOGETHER = 3;  // requests from which turning the rows pays
+
+// The same for all requests, sums [requests, latent padded]: rows of up_k are to q what values are to weights.
+static inline void absorb(const bf16* q, int64_t stride, int64_t requests, const bf16* up_k, int64_t nope,
+                          int64_t latent, float* sums) {
+    if (requests < ABSORB_TOGETHER) {
+        for (int64_t a = 0; a < requests; a++)
+            absorb_one(q + a * stride, up_k, nope, latent, sums + a * padded(latent));
+        return;
+    }
+    static thread_local std::vector<Input> weights;
+    weights.assign(size_t(requests * KEYS), Input(0));
+    std::fill(sums, sums + requests * padded(latent), 0.0f);
+    for (int64_t first = 0; first < nope; first += KEYS) {
+        const int64_t count = std::min(KEYS, nope - first);
+        const bf16* rows[KEYS];
+        for (int64_t n = 0; n < count; n++) rows[n] = up_k + (first + n) * latent;
+        for (int64_t a = 0; a < requests; a++)
+            for (int64_t n = 0; n < KEYS; n++)
+                weights[size_t(a * KEYS + n)] = n < count ? as_input(to_float(q[a * stride + first + n])) : Input(0);
+        add_values(rows, count, Part{0, 0, 0, latent}, requests, weights.data(), sums);
+    }
+}
+
 // Latent attention in the absorbed form: see mla_decode in reference_attention.py. up_k [heads, nope, latent], up_v
 // [heads, value, latent]; query rows [heads * (nope + rotary)]; out [requests, heads, value], dense.
 static void mla_decode(const Decode& decode, Cache cache, Rows query, const bf16* up_k, const bf16* up_v, int64_t nope,
                        int64_t rotary, int64_t value, bf16* out) {
     const int64_t latent = cache.width - rotary, stride = padded(cache.width), heads = decode.heads;
-    std::vector<Input> absorbed(size_t(decode.requests * heads * stride), Input(0));
+    static thread_local std::vector<Input> absorbed_memory;
+    absorbed_memory.assign(size_t(decode.requests * heads * stride), Input(0));
+    Input* const absorbed = absorbed_memory.data();
     Pool::shared().each(int(heads), [&](int h) {
         static thread_local std::vector<float> sums;
+        sums.resize(size_t(decode.requests * padded(latent)));
+        const bf16* first = query.data + h * (nope + rotary);
+        absorb(first, query.stride, decode.requests, up_k + h * nope * latent, nope, latent, sums.data());
         for (int64_t a = 0; a < decode.requests; a++) {
-            const bf16* q = query.data + a * query.stride + h * (nope + rotary);
-            sums.assign(size_t(padded(latent)), 0.0f);
-            for (int64_t first = 0; first < latent; first += 8 * LANES) {
-                const int64_t vectors = std::min<int64_t>((latent - first) / LANES, 8);
-                Floats totals[8] = {};
-                const bf16* from = up_k + h * nope * latent + first;
-                if (vectors == 8) {
-                    for (int64_t n = 0; n < nope; n++, from += latent) {
-                        const float factor = to_float(q[n]);
-                        for (int i = 0; i < 8; i++) totals[i] += load(from + i * LANES) * factor;
-                    }
-                } else {
-                    for (int64_t n = 0; n < nope; n++, from += latent)
-                        for (int64_t i = 0; i < vectors; i++) totals[i] += load(from + i * LANES) * to_float(q[n]);
-                }
-                for (int64_t i = 0; i < vectors; i++) store(&sums[size_t(first + i * LANES)], totals[i]);
-            }
-            for (int64_t i = latent / LANES * LANES; i < latent; i++)
-                for (int64_t n = 0; n < nope; n++)
-                    sums[size_t(i)] += to_float(q[n]) * to_float(up_k[(h * nope + n) * latent + i]);
-            Input* to = &absorbed[size_t((a * heads + h) * stride)];
-            for (int64_t i = 0; i < latent; i++) to[i] = as_input(sums[size_t(i)]);
-            for (int64_t i = 0; i < rotary; i++) to[latent + i] = as_input(to_float(q[nope + i]));
+            const float* from = &sums[size_t(a * padded(latent))];
+            Input* to = absorbed + (a * heads + h) * stride;
+            to_inputs(from, latent, to);
+            for (int64_t i = 0; i < rotary; i++) to[latent + i] = as_input(to_float(first[a * query.stride + nope + i]));
         }
     });
     std::vector<const Input*> queries(size_t(decode.requests * heads));
-    for (size_t i = 0; i < queries.size(); i++) queries[i] = &absorbed[i * size_t(stride)];
+    for (size_t i = 0; i < queries.size(); i++) queries[i] = absorbed + i * size_t(stride);
     Spans spans(decode, heads, latent);
     const Part all = {0, cache.width, 0, latent};
     attend_all(decode, cache, 1, [&](int64_t) { return all; }, queries.data(), spans);
@@ -245,7 +293,7 @@ static void mla_decode(const Decode& decode, Cache cache, Rows query, const bf16
         for (int64_t a = 0; a < decode.requests; a++) {
             spans.merge(a, h, merged.data());
             inputs[size_t(a)] = &rows[size_t(a * width)];
-            for (int64_t i = 0; i < latent; i++) rows[size_t(a * width + i)] = as_input(merged[size_t(i)]);
+            to_inputs(merged.data(), latent, &rows[size_t(a * width)]);
         }
         const Matrix matrix = {up_v + h * value * latent, nullptr, value, latent, PLAIN, 0};
         for (int64_t first = 0; first < value; first += DOT_ROWS) {
@@ -278,6 +326,6 @@ static void gqa_decode(const Decode& decode, Cache cache, Rows query, int64_t kv
         static thread_local std::vector<float> merged;
         merged.resize(size_t(spans.width));
         spans.merge(item / heads, item % heads, merged.data());
-        for (int64_t i = 0; i < width; i++) out[item * width + i] = to_bf16(merged[size_t(i)]);
+        for (int64_t i = 0; i < width; i += LANES) store_some(out + item * width + i, load(&merged[size_t(i)]), width - i);
     });
 }

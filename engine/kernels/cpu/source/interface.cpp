@@ -1,5 +1,7 @@
 // The plain C interface of the kernels: what library.py calls. One caller at a time.
 
+#include <utility>
+
 #include "table.hpp"
 
 namespace abruzzi {
@@ -83,6 +85,32 @@ void abruzzi_add_rms_norm(bf16* x, bf16* delta, int64_t tokens, int64_t width, c
     kernels->add_rms_norm({x, width}, {delta, width}, tokens, width, weight, eps, {sums, width}, {out, width});
 }
 
+void abruzzi_add(bf16* a, bf16* b, int64_t tokens, int64_t width, bf16* out) {
+    kernels->add({a, width}, {b, width}, tokens, width, {out, width});
+}
+
+void abruzzi_xielu(bf16* x, int64_t x_stride, int64_t tokens, int64_t width, const bf16* alpha_p,
+                   const bf16* alpha_n, bf16* out) {
+    kernels->xielu({x, x_stride}, tokens, width, alpha_p, alpha_n, {out, width});
+}
+
+// Rows `ids` of `table`.
+void abruzzi_embedding(const int64_t* ids, int64_t tokens, const bf16* table, int64_t width, bf16* out) {
+    for (int64_t t = 0; t < tokens; t++) std::memcpy(out + t * width, table + ids[t] * width, size_t(width) * 2);
+}
+
+// Complex numbers of size `magnitude` at the angles position * frequency.
+void abruzzi_turns(const int64_t* positions, int64_t tokens, const float* frequencies, int64_t pairs, float magnitude,
+                   float* out) {
+    for (int64_t t = 0; t < tokens; t++) {
+        for (int64_t i = 0; i < pairs; i++) {
+            const float angle = float(positions[t]) * frequencies[i];
+            *out++ = magnitude * std::cos(angle);
+            *out++ = magnitude * std::sin(angle);
+        }
+    }
+}
+
 void abruzzi_mla_store(bf16* query, int64_t query_stride, bf16* latent, int64_t latent_stride, bf16* key,
                        int64_t key_stride, int64_t tokens, int64_t heads, int64_t nope, int64_t rotary,
                        const bf16* norm, float eps, const float* turns, int interleaved, const Cache* cache,
@@ -123,6 +151,68 @@ void abruzzi_gqa_prefill(bf16* query, int64_t query_stride, int64_t tokens, int6
 
 void abruzzi_route(const Router* router, bf16* x, int64_t x_stride, int64_t tokens, float* weights, int64_t* ids) {
     kernels->route(*router, {x, x_stride}, tokens, weights, ids);
+}
+
+}  // extern "C"
+
+// Recorded calls: a function of above and its arguments as 64-bit words, addresses and numbers alike (recorder.py).
+
+namespace {
+
+template <class A>
+A from_word(uint64_t word) {
+    if constexpr (std::is_pointer_v<A>) {
+        return reinterpret_cast<A>(word);
+    } else {
+        A value;  // the first bytes: little-endian
+        std::memcpy(&value, &word, sizeof value);
+        return value;
+    }
+}
+
+template <auto function>
+struct Recorded;
+template <class... A, void (*function)(A...)>
+struct Recorded<function> {
+    static constexpr int arguments = sizeof...(A);
+    static void call(const uint64_t* words) { call(words, std::index_sequence_for<A...>{}); }
+    template <size_t... I>
+    static void call(const uint64_t* words, std::index_sequence<I...>) {
+        function(from_word<A>(words[I])...);
+    }
+};
+
+struct Function {
+    const char* name;
+    int arguments;
+    void (*call)(const uint64_t*);
+};
+
+#define RECORDED(name) {#name, Recorded<abruzzi_##name>::arguments, Recorded<abruzzi_##name>::call}
+const Function functions[] = {
+    RECORDED(linear),     RECORDED(experts),    RECORDED(rms_norm),   RECORDED(add_rms_norm), RECORDED(add),
+    RECORDED(xielu),      RECORDED(embedding),  RECORDED(turns),      RECORDED(mla_store),    RECORDED(gqa_store),
+    RECORDED(mla_decode), RECORDED(gqa_decode), RECORDED(mla_prefill), RECORDED(gqa_prefill), RECORDED(route),
+};
+
+}  // namespace
+
+extern "C" {
+
+// Which recorded function has this name; -1: none.
+int abruzzi_function(const char* name) {
+    for (int i = 0; i < int(std::size(functions)); i++)
+        if (!std::strcmp(functions[i].name, name)) return i;
+    return -1;
+}
+
+// Makes calls one after another; `words` holds a function's number, then its arguments, again and again.
+void abruzzi_replay(const uint64_t* words, int64_t count) {
+    for (const uint64_t* end = words + count; words < end;) {
+        const Function& function = functions[*words];
+        function.call(words + 1);
+        words += 1 + function.arguments;
+    }
 }
 
 }  // extern "C"

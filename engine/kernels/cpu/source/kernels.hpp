@@ -16,7 +16,7 @@ static void experts_of(const Matrix& gate_ups, const Matrix& downs, int64_t coun
 }
 
 extern const Table table;
-const Table table = {linear, experts_of, rms_norm, add_rms_norm, mla_store, gqa_store, mla_decode, gqa_decode,
-                     mla_prefill, gqa_prefill, route};
+const Table table = {linear, experts_of, rms_norm, add_rms_norm, add, xielu, mla_store, gqa_store, mla_decode,
+                     gqa_decode, mla_prefill, gqa_prefill, route};
 
 }  // namespace abruzzi::ABRUZZI_NAMESPACE

@@ -102,7 +102,15 @@ struct Assignments {
     std::vector<int> tokens;
     std::vector<float> weights;
 
+    // Without ids and weights every token goes to the first expert, with weight 1.
     Assignments(const int64_t* ids, const float* given, int64_t count, int64_t per_token, int64_t experts_in_all) {
+        if (!ids) {
+            experts.push_back({0, 0, int(count)});
+            tokens.resize(size_t(count));
+            for (int64_t i = 0; i < count; i++) tokens[size_t(i)] = int(i);
+            weights.assign(size_t(count), 1.0f);
+            return;
+        }
         std::vector<int> starts(size_t(experts_in_all) + 1, 0);
         for (int64_t i = 0; i < count; i++) starts[size_t(ids[i]) + 1]++;
         for (int64_t e = 0; e < experts_in_all; e++) {

@@ -167,37 +167,38 @@ static inline Group last_group(const Row& row, int64_t column, int64_t columns) 
     return F::group(moved, column);
 }
 
-// How far ahead of the loads weights are asked for: a quarter less time for int4, no difference for plain matrices.
-constexpr int64_t PREFETCH_BYTES = 2048;
+// How far ahead of the loads weights are asked for, across rows, since what follows a row is the next one. Into the
+// second cache: asked into the first, short rows (1 KB) are read at less than half the speed (docs/performance.md).
+constexpr int64_t PREFETCH_BYTES = 8192;
+constexpr int SECOND_CACHE = 2;
 
-// out[r][t] = row r . input t, for rows of `columns` values.
-template <class F, int R, int T>
-static inline void dots(const Row* rows, int64_t columns, const Input* const* x, float (*out)[T]) {
-    Floats totals[R][T] = {};
+constexpr int DOT_ROWS = 4;
+constexpr int DOT_TOKENS = LANES == 16 ? 4 : 2;
+
+// out[t][r] = row r . input t, for rows of `columns` values.
+template <class F, int T>
+static inline void dots(const Row* rows, int64_t columns, const Input* const* x, float (*out)[DOT_ROWS]) {
+    Floats totals[DOT_ROWS][T] = {};
     const int64_t whole = columns / GROUP * GROUP;
     for (int64_t column = 0; column < whole; column += GROUP) {
-        Group weights[R];
-        for (int r = 0; r < R; r++) {
-            __builtin_prefetch(rows[r].values + F::bytes(column) + PREFETCH_BYTES);
+        Group weights[DOT_ROWS];
+        for (int r = 0; r < DOT_ROWS; r++) {
+            __builtin_prefetch(rows[r].values + F::bytes(column) + PREFETCH_BYTES, 0, SECOND_CACHE);
             weights[r] = F::group(rows[r], column);
         }
         for (int t = 0; t < T; t++) {
             const Group input = inputs(x[t] + column);
-            for (int r = 0; r < R; r++) accumulate(totals[r][t], weights[r], input);
+            for (int r = 0; r < DOT_ROWS; r++) accumulate(totals[r][t], weights[r], input);
         }
     }
     if (whole < columns) {
-        for (int r = 0; r < R; r++) {
+        for (int r = 0; r < DOT_ROWS; r++) {
             const Group weights = last_group<F>(rows[r], whole, columns);
             for (int t = 0; t < T; t++) accumulate(totals[r][t], weights, inputs(x[t] + whole));
         }
     }
-    for (int r = 0; r < R; r++)
-        for (int t = 0; t < T; t++) out[r][t] = sum(totals[r][t]);
+    for (int t = 0; t < T; t++) sum_four(totals[0][t], totals[1][t], totals[2][t], totals[3][t], out[t]);
 }
-
-constexpr int DOT_ROWS = 4;
-constexpr int DOT_TOKENS = LANES == 16 ? 4 : 2;
 
 // take(r, t, value) for DOT_ROWS rows and any number of tokens.
 template <class F, class Take>
@@ -205,10 +206,10 @@ static inline void dot_rows(const Row* rows, int64_t columns, const Input* const
     int t = 0;
     auto run = [&](auto count) {
         constexpr int T = decltype(count)::value;
-        float out[DOT_ROWS][T];
-        dots<F, DOT_ROWS, T>(rows, columns, x + t, out);
+        float out[T][DOT_ROWS];
+        dots<F, T>(rows, columns, x + t, out);
         for (int r = 0; r < DOT_ROWS; r++)
-            for (int i = 0; i < T; i++) take(r, t + i, out[r][i]);
+            for (int i = 0; i < T; i++) take(r, t + i, out[i][r]);
         t += T;
     };
     while (t + DOT_TOKENS <= tokens) run(std::integral_constant<int, DOT_TOKENS>{});

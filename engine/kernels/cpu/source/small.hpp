@@ -43,6 +43,48 @@ static void add_rms_norm(Rows x, Rows delta, int64_t tokens, int64_t width, cons
     });
 }
 
+// out = a + b.
+static void add(Rows a, Rows b, int64_t tokens, int64_t width, Rows out) {
+    each_token(tokens, width, [&](int64_t t) {
+        const bf16 *x = a.data + t * a.stride, *y = b.data + t * b.stride;
+        bf16* to = out.data + t * out.stride;
+        int64_t i = 0;
+        for (; i + LANES <= width; i += LANES) store(to + i, load(x + i) + load(y + i));
+        for (; i < width; i++) to[i] = to_bf16(to_float(x[i]) + to_float(y[i]));
+    });
+}
+
+// e to the power of x, less 1 and x, for x up to 0: the difference would cancel near 0, where the series is short.
+static inline Floats exponential_beyond_linear(Floats x) {
+    Floats series = splat(1.0f / 3628800);
+    for (float factor : {1.0f / 362880, 1.0f / 40320, 1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f})
+        series = series * x + factor;
+    return x > splat(-0.5f) ? series * x * x : exponential(x) - 1.0f - x;
+}
+
+static inline float softplus(float x) { return x > 20 ? x : std::log1p(std::exp(x)); }
+
+// See xielu in reference.py.
+static void xielu(Rows x, int64_t tokens, int64_t width, const bf16* alpha_p, const bf16* alpha_n, Rows out) {
+    const float positive = softplus(to_float(*alpha_p)), negative = 0.5f + softplus(to_float(*alpha_n));
+    each_token(tokens, width, [&](int64_t t) {
+        const bf16* from = x.data + t * x.stride;
+        bf16* to = out.data + t * out.stride;
+        for (int64_t i = 0; i < width; i += LANES) {
+            Floats values = {};
+            if (i + LANES <= width)
+                values = load(from + i);
+            else
+                for (int64_t j = i; j < width; j++) values[j - i] = to_float(from[j]);
+            const Floats zero = {};
+            const Floats below = values < zero ? values : zero;
+            const Floats curve =
+                values > zero ? positive * values * values : negative * exponential_beyond_linear(below);
+            store_some(to + i, curve + 0.5f * values, width - i);
+        }
+    });
+}
+
 // Rotates `width` values by the complex numbers `turns`. Pairs lie side by side in the result; in x too where
 // `interleaved`, else half of the width apart.
 static inline void rotate(const bf16* x, const float* turns, int64_t width, bool interleaved, bf16* to) {

@@ -23,6 +23,8 @@ struct Table {
     void (*rms_norm)(Rows, int64_t tokens, int64_t width, const bf16* weight, float eps, Rows out);
     void (*add_rms_norm)(Rows, Rows delta, int64_t tokens, int64_t width, const bf16* weight, float eps, Rows sums,
                          Rows out);
+    void (*add)(Rows, Rows, int64_t tokens, int64_t width, Rows out);
+    void (*xielu)(Rows, int64_t tokens, int64_t width, const bf16* alpha_p, const bf16* alpha_n, Rows out);
     void (*mla_store)(Rows query, Rows latent, Rows key, int64_t tokens, int64_t heads, int64_t nope, int64_t rotary,
                       const bf16* norm, float eps, const float* turns, bool interleaved, Cache, const int64_t* slots,
                       bf16* out);

@@ -106,6 +106,31 @@ def test_mlp(native: NativeKernels, tokens: int, width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [64, 100, 3])
+def test_add_and_embedding(native: NativeKernels, width: int) -> None:
+    x, delta = normal(9, width), normal(9, width, seed=1)
+    torch.testing.assert_close(native.add(x, delta), reference.add(x, delta), rtol=0, atol=0)
+    ids = torch.tensor([3, 0, 8, 3])
+    torch.testing.assert_close(native.embedding(ids, x), reference.embedding(ids, x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("width", [64, 100, 3])
+def test_xielu(native: NativeKernels, width: int) -> None:
+    x = normal(9, width + 3)[:, :width] * 8
+    x[0, :3] = torch.tensor([0.0, -1e-5, -0.4])
+    for alphas in ((0.8, 0.3), (25.0, -4.0)):
+        p, n = (torch.tensor([alpha], dtype=BF16) for alpha in alphas)
+        torch.testing.assert_close(
+            native.xielu(x, p, n).float(), reference.xielu(x.float(), p, n), rtol=2**-8, atol=4e-6
+        )
+
+
+def test_turns(native: NativeKernels) -> None:
+    positions, frequencies = torch.tensor([0, 1, 77, 4095, 131071]), torch.tensor([1.0, 0.1, 3e-3])
+    found, expected = native.turns(positions, frequencies, 1.2), reference.turns(positions, frequencies, 1.2)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [64, 100, 3])
 def test_norms(native: NativeKernels, width: int) -> None:
     x, delta, weight = normal(9, width + 3)[:, :width], normal(9, width, seed=1), normal(width, seed=2)
     close(native.rms_norm(x, weight, 1e-6), reference.rms_norm(x.float(), weight.float(), 1e-6), steps=1)

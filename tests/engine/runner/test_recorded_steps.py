@@ -13,10 +13,10 @@ from engine.kernels.formats import PLAIN
 from engine.layers.weight import Forms
 from engine.models.batch import DecodeGroup, ForwardBatch, PrefillChunk
 from engine.models.registry import build_model
-from engine.runner.cuda_graphs import DecodeGraphs
-from engine.runner.graph_sizes import padded_sizes, records_graphs
 from engine.runner.kv_store import KVStore
 from engine.runner.memory_plan import plan_memory
+from engine.runner.recorded_sizes import padded_sizes, recorded_sizes
+from engine.runner.recorded_steps import RecordedSteps
 from tests.support.configs import small_config
 
 BLOCK, BLOCKS, MAX_BLOCKS = 4, 24, 6
@@ -26,6 +26,8 @@ TINY = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "vo
 
 class FakeRecorder:
     """Replays by computing anew, into the tensor that was returned first: addresses are fixed, as in a real graph."""
+
+    ahead = True
 
     def __init__(self) -> None:
         self.recorded: list[int] = []
@@ -51,7 +53,7 @@ class Setup:
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
         self.kv = KVStore(config, BLOCKS, BLOCK, torch.float32, CPU)
         self.recorder = FakeRecorder()
-        self.graphs = DecodeGraphs(self.model, self.kv, [1, 2, 4, 8], MAX_BLOCKS, CPU, self.recorder)
+        self.graphs = RecordedSteps(self.model, self.kv, [1, 2, 4, 8], MAX_BLOCKS, CPU, self.recorder)
         for index in range(config.num_hidden_layers):
             self.kv.layer(index).normal_(generator=generator)
 
@@ -124,14 +126,17 @@ def test_sizes_rise_to_the_most_and_waste_less_than_half(most: int) -> None:
         assert size < 2 * requests or size == 8
 
 
-def test_they_are_honoured_or_refused_and_have_a_line_in_the_plan() -> None:
+def test_it_is_honoured_or_refused_and_has_a_line_in_the_plan() -> None:
     on_gpu = EngineConfig(model_path="m", device="cuda", kernels="triton")
-    assert records_graphs(on_gpu)
-    assert not records_graphs(EngineConfig(model_path="m", device="cuda", kernels="torch"))
-    assert not records_graphs(EngineConfig(model_path="m", device="cuda", kernels="triton", cuda_graphs="off"))
-    with pytest.raises(ConfigError, match="--cuda-graphs on: needs --device cuda and --kernels triton, not cpu"):
-        records_graphs(EngineConfig(model_path="m", device="cpu", kernels="torch", cuda_graphs="on"))
-    lines = {line.name: line.bytes for line in plan_memory(on_gpu, small_config(), 64 << 30).lines}
-    assert lines["CUDA graphs"] > 64 << 20
+    assert recorded_sizes(on_gpu)
+    assert not recorded_sizes(EngineConfig(model_path="m", device="cuda", kernels="torch"))
+    assert not recorded_sizes(EngineConfig(model_path="m", device="cuda", kernels="triton", record_steps="off"))
+    native = EngineConfig(model_path="m", device="cpu", kernels="native", max_running=4)
+    assert recorded_sizes(native) == [1, 2, 3, 4]
+    with pytest.raises(ConfigError, match="--record-steps on: the torch kernels on cpu cannot be recorded"):
+        recorded_sizes(EngineConfig(model_path="m", device="cpu", kernels="torch", record_steps="on"))
+    for engine, least in ((on_gpu, 64 << 20), (native, 4 << 20)):
+        lines = {line.name: line.bytes for line in plan_memory(engine, small_config(), 64 << 30).lines}
+        assert lines["recorded steps"] > least
     off = plan_memory(EngineConfig(model_path="m", device="cpu", kernels="torch"), small_config(), 64 << 30)
-    assert "CUDA graphs" not in {line.name for line in off.lines}
+    assert "recorded steps" not in {line.name for line in off.lines}

@@ -1,4 +1,4 @@
-"""Decode steps recorded once and replayed: hundreds of launches become one, so that the CPU has little to do.
+"""Decode steps recorded once and replayed: hundreds of calls become one, so that the Python around them costs nothing.
 
 A recorded step has fixed addresses and a fixed number of requests. A step is copied into its inputs and filled up by
 repeating the last request: the same token at the same place of the cache, so that what the copies write is what is
@@ -12,49 +12,24 @@ Shapes: R requests of a step, S of a recorded one, B blocks of the longest reque
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from engine.kernels.backend import Recorder
 from engine.models.batch import DecodeGroup, ForwardBatch
 from engine.runner.kv_store import KVStore
 from engine.runner.runner import Model
 
 
-class Recorder(Protocol):
-    """Records what `run` does on the device. Returns what replays it, into the tensor that `run` returned."""
-
-    def record(self, run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]: ...
-
-
-class CudaRecorder:
-    """CUDA graphs, all in one pool of memory: only one is replayed at a time."""
-
-    def __init__(self) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
-
-    def record(self, run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """Runs once beforehand, so that kernels are compiled and libraries have what they need."""
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            run()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            out = run()
-        return graph.replay, out
-
-
-class DecodeGraphs:
+class RecordedSteps:
     """A model whose decode steps are replayed where they can be; everything else goes to the model itself."""
 
     def __init__(
         self, model: Model, kv: KVStore, sizes: Sequence[int], max_blocks: int, device: torch.device, recorder: Recorder
     ) -> None:
         """`sizes` rise; `max_blocks` is the most that one request can have."""
-        self._model = model
+        self._model, self._kv, self._recorder = model, kv, recorder
         self._sizes = list(sizes)
         most = self._sizes[-1]
         self._token_ids = torch.zeros(most, dtype=torch.int64, device=device)
@@ -64,9 +39,9 @@ class DecodeGraphs:
         self._table = torch.zeros(most, max_blocks, dtype=torch.int64, device=device)
         self._every = torch.arange(most, device=device)
         self._recorded: dict[int, tuple[Callable[[], None], Tensor]] = {}
-        with torch.inference_mode():
+        if recorder.ahead:
             for size in reversed(self._sizes):  # the largest first: the others fit into its memory
-                self._recorded[size] = recorder.record(partial(model.hidden, self._batch(size), kv))
+                self._record(size)
 
     def hidden(self, batch: ForwardBatch, kv: KVStore) -> Tensor:
         """See Model."""
@@ -75,9 +50,14 @@ class DecodeGraphs:
         group, requests = batch.decode[0], len(batch.token_ids_T)
         size = self._sizes[bisect_left(self._sizes, requests)]
         self._fill(batch, group, requests, size)
-        replay, out_SD = self._recorded[size]
-        replay()
+        if size in self._recorded:
+            replay, out_SD = self._recorded[size]
+            replay()
+        else:
+            out_SD = self._record(size)
         # the recorded step has its requests in the group's order
+        if group.tokens_R is None:
+            return out_SD[:requests].clone()
         hidden_RD = torch.empty_like(out_SD[:requests])
         return hidden_RD.index_copy_(0, group.tokens_R, out_SD[:requests])
 
@@ -85,20 +65,33 @@ class DecodeGraphs:
         """See Model."""
         return self._model.logits(hidden_ND)
 
+    @torch.inference_mode()
+    def _record(self, size: int) -> Tensor:
+        self._recorded[size] = self._recorder.record(partial(self._model.hidden, self._batch(size), self._kv))
+        return self._recorded[size][1]
+
     def _fill(self, batch: ForwardBatch, group: DecodeGroup, requests: int, size: int) -> None:
-        picked_S = self._every[:size].clamp(max=requests - 1)
-        tokens_S = group.tokens_R[picked_S]
-        for target, source in (
+        inputs = (
             (self._token_ids, batch.token_ids_T),
             (self._positions, batch.positions_T),
             (self._slots, batch.slots_T),
-        ):
+        )
+        blocks = group.block_table_RB.shape[1]
+        if group.tokens_R is None and requests == size:
+            for target, source in inputs:
+                target[:size].copy_(source)
+            self._lens[:size].copy_(group.context_lens_R)
+            self._table[:size, :blocks].copy_(group.block_table_RB)
+            return
+        picked_S = self._every[:size].clamp(max=requests - 1)
+        tokens_S = picked_S if group.tokens_R is None else group.tokens_R[picked_S]
+        for target, source in inputs:
             target[:size].copy_(source[tokens_S])
         self._lens[:size].copy_(group.context_lens_R[picked_S])
-        self._table[:size, : group.block_table_RB.shape[1]].copy_(group.block_table_RB[picked_S])
+        self._table[:size, :blocks].copy_(group.block_table_RB[picked_S])
 
     def _batch(self, size: int) -> ForwardBatch:
         """The recorded step's inputs: views of what `_fill` fills."""
-        every = self._every[:size]
-        group = DecodeGroup(every, self._table[:size], self._lens[:size])
-        return ForwardBatch(self._token_ids[:size], self._positions[:size], self._slots[:size], (group,), (), every)
+        group = DecodeGroup(None, self._table[:size], self._lens[:size])
+        inputs = self._token_ids[:size], self._positions[:size], self._slots[:size]
+        return ForwardBatch(*inputs, (group,), (), self._every[:size])
