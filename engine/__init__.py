@@ -9,7 +9,7 @@ from engine.checkpoint_json import is_present, read_json_object, read_optional_j
 from engine.client import EngineClient, EngineStatus
 from engine.config import EngineConfig
 from engine.errors import ConfigError, EngineError, EngineUnavailable, RequestCancelled, RequestRefused, StepFailed
-from engine.kernels.formats import Formats
+from engine.kernels.formats import Formats, quantized
 from engine.messages import (
     EngineStats,
     GenerateRequest,
@@ -69,6 +69,7 @@ __all__ = [
     "parse_huggingface_vocabulary",
     "plan_capacity",
     "published_names",
+    "quantized",
     "read_huggingface_vocabulary",
     "read_json_object",
     "read_optional_json_object",

@@ -8,7 +8,7 @@ torch. Bytes, tokens, seconds.
 
 from dataclasses import dataclass, replace
 
-from engine.kernels.formats import Formats
+from engine.kernels.formats import Formats, quantized
 from engine.models.config import GQAConfig, ModelConfig
 from engine.models.sizes import Kind, kv_bytes_per_token, matrices
 
@@ -125,7 +125,7 @@ def changes_that_fit(
     cached = replace(formats, kv="fp8")
     if formats != cached and fits(cached, hardware.gpus, tokens):
         found.append("--kv-cache-dtype fp8")
-    int4 = Formats(linear="int4", experts="int4", kv=formats.kv)
+    int4 = quantized("int4", formats.kv)
     if formats != int4 and fits(int4, hardware.gpus, tokens):
         found.append("--quantize int4")
     return found

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.errors import ConfigError
-from engine.kernels.formats import Format, Formats, KVFormat
+from engine.kernels.formats import Formats, KVFormat, Quantized, quantized
 from engine.kernels.packed import FP8
 from engine.layers.weight import Forms
 from engine.models.batch import ForwardBatch, PrefillChunk
@@ -44,7 +44,7 @@ class QuantizationError:
 
 
 def quantization_error(
-    folder: Path, quantize: Format | None, token_ids: Sequence[int], window: int, kv: KVFormat = "auto"
+    folder: Path, quantize: Quantized | None, token_ids: Sequence[int], window: int, kv: KVFormat = "auto"
 ) -> QuantizationError:
     """Reads `token_ids` in windows, each on its own. `quantize` None leaves the matrices as they are. Raises
     ConfigError for checkpoints that cannot be loaded and texts shorter than two tokens."""
@@ -56,7 +56,7 @@ def quantization_error(
     windows = [list(token_ids[first : first + window]) for first in range(0, len(token_ids), window)]
     windows = [one for one in windows if len(one) > 1]
     original = list(_log_probabilities(folder, config.formats, windows))
-    formats = config.formats if quantize is None else Formats(linear=quantize, experts=quantize)
+    formats = config.formats if quantize is None else quantized(quantize)
     packed = _log_probabilities(folder, replace(formats, kv=kv), windows)
     places, total, worst, agreed, loss, packed_loss = 0, 0.0, 0.0, 0, 0.0, 0.0
     for tokens, before_TV, after_TV in zip(windows, original, packed, strict=True):

@@ -5,13 +5,14 @@
     int8    8 bits, one scale for each 32 values of a row
     int4    4 bits, eight in an int32, one scale for each 32 values of a row (compressed-tensors' pack-quantized)
 
-Embedding, head, norms and routers are always plain.
+Embedding, norms and routers are always plain.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 Format = Literal["plain", "fp8", "int8", "int4"]
+Quantized = Literal["int8", "int4"]  # what `--quantize` makes of matrices
 # Of the KV cache: the model's dtype, or float8 e4m3 without a scale, saturating at 448.
 KVFormat = Literal["auto", "fp8"]
 FP8_BLOCK = 128
@@ -21,10 +22,12 @@ FP32 = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Formats:
-    """Of all linear layers, of the routed experts, and of what the KV cache holds."""
+    """Of all linear layers, of the routed experts, of the head where it is not the embedding, and of what the KV cache
+    holds."""
 
     linear: Format = "plain"
     experts: Format = "plain"
+    head: Format = "plain"
     kv: KVFormat = "auto"
 
     def cached_bytes(self, dtype_bytes: int) -> int:
@@ -33,6 +36,11 @@ class Formats:
 
 
 PLAIN = Formats()
+
+
+def quantized(format: Quantized, kv: KVFormat = "auto") -> Formats:
+    """What `--quantize` makes of a model: the head keeps 8 bits, since every token's choice goes through it."""
+    return Formats(linear=format, experts=format, head="int8", kv=kv)
 
 
 def matrix_bytes(rows: int, columns: int, format: Format, dtype_bytes: int) -> int:

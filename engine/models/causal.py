@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from engine.kernels.packed import Packed
 from engine.layers.norm import RMSNorm
 from engine.layers.rope import RotaryEmbedding
-from engine.layers.weight import Forms
+from engine.layers.weight import Forms, Weight
 from engine.models.batch import ForwardBatch
 from engine.models.config import MLAConfig, ModelConfig
 
@@ -49,7 +49,7 @@ class CausalModel(nn.Module):
         self.layers = nn.ModuleList(layer(config, index, forms) for index in range(config.num_hidden_layers))
         self.norm = RMSNorm(D, config.rms_norm_eps, forms)
         # None: the embedding serves as the head.
-        self.head = None if config.tie_word_embeddings else _plain(V, D, forms)
+        self.head = None if config.tie_word_embeddings else Weight((V, D), forms.formats.head, forms.dtype)
 
     def forward(self, batch: ForwardBatch, kv: LayerCaches) -> Tensor:
         """One step. Writes the tokens to `kv` and returns logits_NV (fp32) of batch.logit_tokens_N."""
@@ -65,8 +65,8 @@ class CausalModel(nn.Module):
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """logits_NV (fp32) of rows of what `hidden` returned."""
-        head_VD = self.embedding if self.head is None else self.head
-        return self.kernels.linear(self.norm(hidden_ND), Packed("plain", head_VD)).float()
+        head_VD = Packed("plain", self.embedding) if self.head is None else self.head.packed
+        return self.kernels.linear(self.norm(hidden_ND), head_VD).float()
 
 
 def _plain(rows: int, columns: int, forms: Forms) -> nn.Parameter:

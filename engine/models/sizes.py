@@ -7,10 +7,10 @@ V value head, W head.
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.kernels.formats import FP32, Formats, matrix_bytes
+from engine.kernels.formats import FP32, Format, Formats, matrix_bytes
 from engine.models.config import GQAConfig, MLAConfig, MLPConfig, ModelConfig, MoEConfig
 
-Kind = Literal["plain", "fp32", "linear", "expert"]
+Kind = Literal["plain", "fp32", "linear", "expert", "head"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,13 @@ class Matrix:
     def bytes(self, formats: Formats, dtype_bytes: int) -> int:
         if self.kind == "fp32":
             return self.parameters * FP32
-        format = {"plain": "plain", "linear": formats.linear, "expert": formats.experts}[self.kind]
-        return self.count * matrix_bytes(self.rows, self.columns, format, dtype_bytes)
+        chosen: dict[str, Format] = {
+            "plain": "plain",
+            "linear": formats.linear,
+            "expert": formats.experts,
+            "head": formats.head,
+        }
+        return self.count * matrix_bytes(self.rows, self.columns, chosen[self.kind], dtype_bytes)
 
 
 def kv_bytes_per_token(model: ModelConfig, dtype_bytes: int) -> int:
@@ -54,7 +59,10 @@ def matrices(model: ModelConfig) -> dict[str, list[Matrix]]:
     attention = model.attention
     each = _mla(attention, D, layers) if isinstance(attention, MLAConfig) else _gqa(attention, D, layers)
     parts = {
-        "embedding and head": [Matrix(model.vocab_size, D, "plain", 1 if model.tie_word_embeddings else 2)],
+        "embedding and head": [
+            Matrix(model.vocab_size, D, "plain"),
+            Matrix(model.vocab_size, D, "head", 0 if model.tie_word_embeddings else 1),
+        ],
         "attention": each,
         "norms": [Matrix(1, D, "plain", 2 * layers + 1)],
     }

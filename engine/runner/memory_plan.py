@@ -13,7 +13,7 @@ import msgspec
 
 from engine.config import EngineConfig
 from engine.errors import ConfigError, DoesNotFit
-from engine.kernels.formats import FP8_BLOCK, Formats
+from engine.kernels.formats import FP8_BLOCK, Formats, quantized
 from engine.kernels.limits import (
     PREFILL_KEY_BLOCK,
     PREFILL_KEY_BLOCK_TRITON,
@@ -158,7 +158,7 @@ def formats_of(engine: EngineConfig, model: ModelConfig) -> Formats:
     kv = engine.kv_cache_dtype
     if engine.quantize is None:
         return replace(model.formats, kv=kv)
-    return Formats(linear=engine.quantize, experts=engine.quantize, kv=kv)
+    return quantized(engine.quantize, kv)
 
 
 def _workspace(engine: EngineConfig, model: ModelConfig, size: int, longest: int) -> list[PlanLine]:

@@ -14,6 +14,7 @@ from engine import (
     changes_that_fit,
     model_config,
     plan_capacity,
+    quantized,
     speed,
 )
 
@@ -39,7 +40,7 @@ def plan(
         raise ConfigError(
             f"--context {context} exceeds the {config.max_position_embeddings} positions that {model} knows: lower it"
         )
-    formats = config.formats if quantize is None else Formats(linear=quantize, experts=quantize)  # type: ignore[arg-type]
+    formats = config.formats if quantize is None else quantized(quantize)  # type: ignore[arg-type]
     formats = dataclasses.replace(formats, kv=kv_cache_dtype)  # type: ignore[arg-type]
     made = plan_capacity(config, formats, hardware)
     wanted = context * concurrency

@@ -37,7 +37,7 @@ def test_fewer_bits_change_more_and_the_perplexity_is_the_model_s_own(tmp_path: 
 
 def test_nothing_changes_where_nothing_is_packed(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, **WIDE, **MLA)
-    found = quantization_error(tmp_path, "plain", random_tokens(20), window=512)
+    found = quantization_error(tmp_path, None, random_tokens(20), window=512)
     assert (found.divergence, found.agreement) == (pytest.approx(0, abs=1e-9), 1.0)
     assert found.perplexity == found.packed_perplexity
 

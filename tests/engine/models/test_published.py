@@ -57,7 +57,8 @@ def test_every_published_config_in_its_format(name: str, tmp_path: Path) -> None
     assert loaded.notes == NOTES.get(name, [])
     for path, module in loaded.model.named_modules():
         if isinstance(module, Weight):
-            assert module.format == (config.formats.experts if ".experts." in path else config.formats.linear)
+            expected = "plain" if path == "head" else config.formats.linear
+            assert module.format == (config.formats.experts if ".experts." in path else expected)
 
 
 def test_k2_thinking(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from engine.kernels.formats import PLAIN, Formats
+from engine.kernels.formats import PLAIN, quantized
 from engine.layers.weight import Forms
 from engine.messages import SamplingParams
 from engine.models.batch import DECODE_WORKSPACE_TOKENS, DecodeGroup, ForwardBatch, PrefillChunk
@@ -96,5 +96,5 @@ if __name__ == "__main__":
         config, forms = small_config(**what), Forms(getattr(torch, how), PLAIN)
     else:  # a family, and what it is quantised to
         config = small_config() if what == "kimi" else small_family(what)
-        forms = Forms(torch.bfloat16, PLAIN if how is None else Formats(linear=how, experts=how))
+        forms = Forms(torch.bfloat16, PLAIN if how is None else quantized(how))
     print(json.dumps(measure(config, tokens, rows, forms)))

@@ -51,7 +51,9 @@ def weights(folder: Path, formats: Formats) -> dict[str, Weight]:
 
 
 def formats_held(folder: Path, **options: Any) -> set[Format]:
-    return {module.format for module in Sequencer.load(folder, **options).model.modules() if isinstance(module, Weight)}
+    """Of all matrices but the head, which no checkpoint packs."""
+    modules = Sequencer.load(folder, **options).model.named_modules()
+    return {module.format for name, module in modules if isinstance(module, Weight) and name != "head"}
 
 
 def test_fp8_blocks(plain: Path, tmp_path: Path) -> None:
@@ -89,7 +91,7 @@ def test_matrices_are_packed_while_loading(format: Format, source: str, plain: P
     if source == "fp8":
         folder = tmp_path / "packed"
         to_fp8(plain, folder)
-    made = weights(folder, Formats(linear=format, experts=format))
+    made = weights(folder, Formats(linear=format, experts=format, head=format))
     for name, dense in weights(folder, Formats()).items():
         assert made[name].format == format
         again = quantize(dequantize(dense.packed, torch.float32), format, torch.float32)
@@ -108,7 +110,7 @@ def test_large_matrices_are_read_in_pieces(
     packed = {"plain": plain, "fp8": tmp_path / "fp8", "int4": tmp_path / "int4"}[source]
     if source != "plain":
         (to_fp8 if source == "fp8" else to_int4)(plain, packed)
-    formats = None if quantized is None else Formats(linear=quantized, experts=quantized)
+    formats = None if quantized is None else Formats(linear=quantized, experts=quantized, head=quantized)
     whole = Sequencer.load(packed, formats=formats).model.state_dict()
     monkeypatch.setattr(loader, "PIECE_VALUES", 1)
     taken: list[slice | None] = []
@@ -227,4 +229,5 @@ def test_formats_of_an_engine(plain: Path) -> None:
 
     config = load_model_config(plain)
     assert formats_of(EngineConfig(model_path="x"), config) == Formats()
-    assert formats_of(EngineConfig(model_path="x", quantize="int4"), config) == Formats(linear="int4", experts="int4")
+    packed = Formats(linear="int4", experts="int4", head="int8")
+    assert formats_of(EngineConfig(model_path="x", quantize="int4"), config) == packed

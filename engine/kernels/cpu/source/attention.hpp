@@ -22,16 +22,15 @@ struct Running {
 };
 
 #if ABRUZZI_BF16
-// out[h][0 ... 64) += weights of a pair of keys . their values, for all pairs; `pairs` has 2 * 16 vectors' worth a pair.
+// out[h][0 ... 32) += weights of a pair of keys . their values, for all pairs, which lie one after another.
 template <int H>
-static inline void weigh(const bf16* values, int64_t stride, int64_t pairs, const bf16* weights, float* out,
-                         int64_t out_stride) {
+static inline void weigh(const bf16* values, int64_t pairs, const bf16* weights, float* out, int64_t out_stride) {
     __m512 totals[H][2];
     for (int h = 0; h < H; h++)
         for (int i = 0; i < 2; i++) totals[h][i] = _mm512_loadu_ps(out + h * out_stride + i * 16);
     for (int64_t pair = 0; pair < pairs; pair++) {
-        const __m512bh low = (__m512bh)_mm512_loadu_si512(values + pair * stride);
-        const __m512bh high = (__m512bh)_mm512_loadu_si512(values + pair * stride + 32);
+        const __m512bh low = (__m512bh)_mm512_loadu_si512(values + pair * 64);
+        const __m512bh high = (__m512bh)_mm512_loadu_si512(values + pair * 64 + 32);
         for (int h = 0; h < H; h++) {
             int32_t both;
             std::memcpy(&both, weights + h * KEYS + pair * 2, 4);
@@ -44,9 +43,11 @@ static inline void weigh(const bf16* values, int64_t stride, int64_t pairs, cons
         for (int i = 0; i < 2; i++) _mm512_storeu_ps(out + h * out_stride + i * 16, totals[h][i]);
 }
 
-// Pairs of up to KEYS keys side by side, `stride` apart: for each pair, values a and b as a0 b0 a1 b1 ...
+// Pairs of up to KEYS keys side by side: for each 32 columns, `block` apart, and each pair values a and b as
+// a0 b0 a1 b1 ... What is multiplied together lies together: at the distance of whole rows it would meet in a few sets of
+// the first cache.
 static inline void interleave(const bf16* const* keys, int64_t count, int64_t offset, int64_t width, Input* to,
-                              int64_t stride) {
+                              int64_t block) {
     const __m512i first = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
                                            37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
     const __m512i second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
@@ -56,7 +57,7 @@ static inline void interleave(const bf16* const* keys, int64_t count, int64_t of
             const __mmask32 one = 2 * pair < count ? mask : 0, two = 2 * pair + 1 < count ? mask : 0;
             const __m512i a = one ? _mm512_maskz_loadu_epi16(one, keys[2 * pair] + offset + column) : _mm512_setzero_si512();
             const __m512i b = two ? _mm512_maskz_loadu_epi16(two, keys[2 * pair + 1] + offset + column) : _mm512_setzero_si512();
-            Input* place = to + pair * stride + column * 2;
+            Input* place = to + column / 32 * block + pair * 64;
             _mm512_storeu_si512(place, _mm512_permutex2var_epi16(a, first, b));
             _mm512_storeu_si512(place + 32, _mm512_permutex2var_epi16(a, second, b));
         }
@@ -66,17 +67,16 @@ static inline void interleave(const bf16* const* keys, int64_t count, int64_t of
 static inline void add_values(const bf16* const* keys, int64_t count, const Part& part, int64_t heads,
                               const Input* weights, float* out) {
     const int64_t width = padded(part.value_width);
-    Input* values = scratch(KEYS * width);
-    interleave(keys, count, part.value, part.value_width, values, 2 * width);
+    constexpr int64_t BLOCK = KEYS * 32 + 32;  // a line more than the values, so that blocks begin in different sets
+    Input* memory = scratch(width / 32 * BLOCK);
+    interleave(keys, count, part.value, part.value_width, memory, BLOCK);
     const int64_t pairs = (count + 1) / 2;
     for (int64_t column = 0; column < width; column += 32) {
+        const Input* values = memory + column / 32 * BLOCK;
         int64_t h = 0;
-        for (; h + 8 <= heads; h += 8)
-            weigh<8>(values + column * 2, 2 * width, pairs, weights + h * KEYS, out + h * width + column, width);
-        for (; h + 2 <= heads; h += 2)
-            weigh<2>(values + column * 2, 2 * width, pairs, weights + h * KEYS, out + h * width + column, width);
-        for (; h < heads; h++)
-            weigh<1>(values + column * 2, 2 * width, pairs, weights + h * KEYS, out + h * width + column, width);
+        for (; h + 8 <= heads; h += 8) weigh<8>(values, pairs, weights + h * KEYS, out + h * width + column, width);
+        for (; h + 2 <= heads; h += 2) weigh<2>(values, pairs, weights + h * KEYS, out + h * width + column, width);
+        for (; h < heads; h++) weigh<1>(values, pairs, weights + h * KEYS, out + h * width + column, width);
     }
 }
 #else
@@ -159,9 +159,17 @@ struct Spans {
         length = std::max((longest + wanted - 1) / wanted, LEAST_SPAN);
         count = (longest + length - 1) / length;
         const size_t all = size_t(decode.requests * count * heads);
-        peak.assign(all, -INFINITY);
-        total.assign(all, 0.0f);
-        out.assign(all * size_t(width), 0.0f);
+        if (peak.size() >= all && out.size() >= all * size_t(width)) return;
+        peak.resize(all);
+        total.resize(all);
+        out.resize(all * size_t(width));
+    }
+    // Nothing so far, for some heads of a span.
+    void clear(int64_t request, int64_t span, int64_t head, int64_t count) {
+        const Running first = at(request, span, head);
+        std::fill(first.peak, first.peak + count, -INFINITY);
+        std::fill(first.total, first.total + count, 0.0f);
+        std::fill(first.out, first.out + count * width, 0.0f);
     }
     Running at(int64_t request, int64_t span, int64_t head) {
         const size_t place = size_t((request * count + span) * heads + head);
@@ -193,6 +201,7 @@ static void attend_all(const Decode& decode, const Cache& cache, int64_t groups,
         const int64_t group = item % groups, span = item / groups % spans.count, a = item / groups / spans.count;
         const int64_t last = std::min((span + 1) * spans.length, decode.lengths[a]);
         const int64_t* table = decode.table + a * decode.table_stride;
+        spans.clear(a, span, group * shared, shared);
         for (int64_t first = span * spans.length; first < last; first += KEYS) {
             const int64_t count = std::min(KEYS, last - first);
             const bf16* keys[KEYS];

@@ -25,6 +25,16 @@ static inline void accumulate(Floats& total, const Group& a, const Group& b) {
 static inline Group from_floats(Floats low, Floats high) {
     return {_mm512_cvtne2ps_pbh(__m512(high), __m512(low))};
 }
+
+// Whole numbers and the scale that they share: the product is scaled, not each number, which bfloat16 holds exactly.
+struct ScaledGroup {
+    __m512bh values;
+    __m512 scale;
+};
+static inline void accumulate(Floats& total, const ScaledGroup& a, const Group& b) {
+    const __m512 product = _mm512_dpbf16_ps(_mm512_setzero_ps(), a.values, b.values);
+    total = Floats(_mm512_fmadd_ps(product, a.scale, __m512(total)));
+}
 #else
 using Input = float;
 static inline Input as_input(float value) { return value; }
@@ -47,6 +57,14 @@ struct Row {
     const uint8_t* values;
     const uint8_t* scale;
     bool scale_is_float;
+
+#if ABRUZZI_BF16
+    __m512 group_scales(int64_t index) const {
+        if (scale_is_float) return _mm512_set1_ps(reinterpret_cast<const float*>(scale)[index]);
+        const int16_t half = reinterpret_cast<const int16_t*>(scale)[index];
+        return __m512(_mm512_slli_epi32(_mm512_set1_epi16(half), 16));
+    }
+#endif
 
     float group_scale(int64_t index) const {
         return scale_is_float ? reinterpret_cast<const float*>(scale)[index]
@@ -110,18 +128,11 @@ struct Int4Format {
     }
     static Group group(const Row& row, int64_t column) {
         const uint8_t* from = row.values + column / 2;
-        const float scale = row.group_scale(column / GROUP);
 #if ABRUZZI_BF16
-        // The sixteen values that a nibble can mean, scaled and rounded, are looked up by the nibbles themselves:
-        // byte j, widened to 32 bits, becomes two 16-bit indices, its low and its high nibble.
         const __m512 steps = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
-        const __m512i table = _mm512_castsi256_si512((__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(steps, _mm512_set1_ps(scale))));
-        const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-        const __m512i both = _mm512_or_si512(wide, _mm512_slli_epi32(wide, 12));
-        const __m512i index = _mm512_and_si512(both, _mm512_set1_epi32(0x000f000f));
-        return {(__m512bh)_mm512_permutexvar_epi16(index, table)};
+        return {look_up(from, _mm512_mul_ps(steps, row.group_scales(column / GROUP)))};
 #else
-        return scaled(scale, [from](int i) {
+        return scaled(row.group_scale(column / GROUP), [from](int i) {
             const int32_t* words = reinterpret_cast<const int32_t*>(from) + i * LANES / 8;
             Ints nibbles;
             for (int lane = 0; lane < LANES; lane++) {
@@ -132,6 +143,22 @@ struct Int4Format {
         });
 #endif
     }
+#if ABRUZZI_BF16
+    // The sixteen values that a nibble can mean, as bfloat16, are looked up by the nibbles themselves: byte j, widened to
+    // 32 bits, becomes two 16-bit indices, its low and its high nibble. Of an index five bits count, so the table is
+    // there twice.
+    static __m512bh look_up(const uint8_t* from, __m512 meanings) {
+        const __m256i sixteen = (__m256i)_mm512_cvtneps_pbh(meanings);
+        const __m512i table = _mm512_inserti64x4(_mm512_castsi256_si512(sixteen), sixteen, 1);
+        const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+        const __m512i indices = _mm512_or_si512(wide, _mm512_slli_epi32(wide, 12));
+        return (__m512bh)_mm512_permutexvar_epi16(indices, table);
+    }
+    static ScaledGroup dot_group(const Row& row, int64_t column) {
+        const __m512 steps = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
+        return {look_up(row.values + column / 2, steps), row.group_scales(column / GROUP)};
+    }
+#endif
 };
 
 struct Fp8Format {
@@ -172,6 +199,15 @@ static inline Group last_group(const Row& row, int64_t column, int64_t columns) 
 constexpr int64_t PREFETCH_BYTES = 8192;
 constexpr int SECOND_CACHE = 2;
 
+// A group as dots take it: apart from its scale where that is faster.
+template <class F>
+static inline auto dot_group(const Row& row, int64_t column) {
+    if constexpr (requires { F::dot_group(row, column); })
+        return F::dot_group(row, column);
+    else
+        return F::group(row, column);
+}
+
 constexpr int DOT_ROWS = 4;
 constexpr int DOT_TOKENS = LANES == 16 ? 4 : 2;
 
@@ -181,10 +217,10 @@ static inline void dots(const Row* rows, int64_t columns, const Input* const* x,
     Floats totals[DOT_ROWS][T] = {};
     const int64_t whole = columns / GROUP * GROUP;
     for (int64_t column = 0; column < whole; column += GROUP) {
-        Group weights[DOT_ROWS];
+        decltype(dot_group<F>(rows[0], 0)) weights[DOT_ROWS];
         for (int r = 0; r < DOT_ROWS; r++) {
             __builtin_prefetch(rows[r].values + F::bytes(column) + PREFETCH_BYTES, 0, SECOND_CACHE);
-            weights[r] = F::group(rows[r], column);
+            weights[r] = dot_group<F>(rows[r], column);
         }
         for (int t = 0; t < T; t++) {
             const Group input = inputs(x[t] + column);

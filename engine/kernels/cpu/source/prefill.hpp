@@ -32,7 +32,7 @@ static inline void pack_values(const bf16* values, int64_t stride, int64_t count
         for (int64_t key = 0; key < count; key += KEYS) {
             const int64_t some = std::min(KEYS, count - key);
             for (int64_t k = 0; k < some; k++) keys[k] = values + (key + k) * stride;
-            interleave(keys, some, first, columns, panels + key * PANEL_ROWS, 2 * PANEL_ROWS);
+            interleave(keys, some, first, columns, panels + key * PANEL_ROWS, 0);
         }
 #else
         for (int64_t key = 0; key < padded(count); key++)
