@@ -5,8 +5,6 @@ PREFILL_QUERY_BLOCK = 256
 PREFILL_KEY_BLOCK = 256
 # The Triton backend, which expands as many latents at a time: 84 MB for Kimi K2's heads in bf16.
 PREFILL_KEY_BLOCK_TRITON = 2048
-# From this many tokens on, torch multiplies plain matrices faster than the native kernels (benchmarks/cpu_kernels.py).
-TORCH_TOKENS = 32
 # Packed matrices are unpacked this many values at a time.
 UNPACKED_VALUES = 1 << 20
 # What unpacking takes at its widest, for each value: int32 and fp32 copies beside the result.

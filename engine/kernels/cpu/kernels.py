@@ -18,8 +18,11 @@ from engine.kernels.cpu.attention import Empty, NativeAttention, fresh
 from engine.kernels.cpu.library import Functions, Library, Matrix, Router, find_library
 from engine.kernels.cpu.recorder import NativeRecorder
 from engine.kernels.cpu.tensors import BF16, matrix_of, rows_of
-from engine.kernels.limits import TORCH_TOKENS
 from engine.kernels.packed import Packed
+
+# From this many tokens and values on, torch multiplies plain matrices faster (benchmarks/cpu_kernels.py).
+TORCH_TOKENS = 128
+TORCH_VALUES = 1 << 20
 
 
 class NativeKernels(NativeAttention):
@@ -113,7 +116,8 @@ class NativeKernels(NativeAttention):
         return sum_TX, out_TX
 
     def linear(self, x_TX: Tensor, weight: Packed) -> Tensor:
-        if x_TX.dtype != BF16 or (weight.format == "plain" and len(x_TX) >= TORCH_TOKENS):
+        large = len(x_TX) >= TORCH_TOKENS and weight.values.numel() >= TORCH_VALUES
+        if x_TX.dtype != BF16 or (weight.format == "plain" and large):
             return reference.linear(x_TX, weight)
         x_TX, matrix = rows_of(x_TX), matrix_of(weight)
         tokens = x_TX.shape[0]

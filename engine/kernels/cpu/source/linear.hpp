@@ -1,11 +1,11 @@
 // Linear layers and gated feed-forward blocks, one or many (experts). Included inside an instruction set's namespace.
 
-// From this many tokens on, panels beat dots (benchmarks/cpu_kernels.py): sooner where rows must be unpacked again for
-// every few tokens.
+// From this many tokens on, panels beat dots (benchmarks/cpu_kernels.py): turning plain rows pays late, and packed ones
+// have to be unpacked anyway.
 template <class F>
-constexpr int PANEL_FROM = 12;
+constexpr int PANEL_FROM = 16;
 template <>
-constexpr int PANEL_FROM<PlainFormat> = 20;
+constexpr int PANEL_FROM<PlainFormat> = ABRUZZI_BF16 ? 64 : 20;
 
 constexpr int64_t DOT_BYTES = 32768;  // weights of one item of work, about
 

@@ -198,6 +198,7 @@ static inline Group last_group(const Row& row, int64_t column, int64_t columns) 
 // second cache: asked into the first, short rows (1 KB) are read at less than half the speed (docs/performance.md).
 constexpr int64_t PREFETCH_BYTES = 8192;
 constexpr int SECOND_CACHE = 2;
+constexpr int64_t PACK_AHEAD = 1024;  // the same within each of many rows
 
 // A group as dots take it: apart from its scale where that is faster.
 template <class F>
@@ -236,9 +237,38 @@ static inline void dots(const Row* rows, int64_t columns, const Input* const* x,
     for (int t = 0; t < T; t++) sum_four(totals[0][t], totals[1][t], totals[2][t], totals[3][t], out[t]);
 }
 
+#if ABRUZZI_BF16
+// Rows unpacked once for many tokens, as plain ones.
+template <class F>
+static inline void unpack_rows(const Row* rows, int64_t columns, Row* unpacked) {
+    static thread_local std::vector<bf16> memory;
+    const int64_t stride = padded(columns);
+    if (int64_t(memory.size()) < DOT_ROWS * stride) memory.resize(size_t(DOT_ROWS * stride));
+    for (int r = 0; r < DOT_ROWS; r++) {
+        bf16* to = memory.data() + r * stride;
+        for (int64_t column = 0; column < columns; column += GROUP) {
+            __builtin_prefetch(rows[r].values + F::bytes(column) + PREFETCH_BYTES, 0, SECOND_CACHE);
+            const Group group =
+                column + GROUP <= columns ? F::group(rows[r], column) : last_group<F>(rows[r], column, columns);
+            _mm512_storeu_si512(to + column, (__m512i)group.values);
+        }
+        unpacked[r] = {reinterpret_cast<const uint8_t*>(to), nullptr, false};
+    }
+}
+#endif
+
 // take(r, t, value) for DOT_ROWS rows and any number of tokens.
 template <class F, class Take>
 static inline void dot_rows(const Row* rows, int64_t columns, const Input* const* x, int tokens, Take take) {
+#if ABRUZZI_BF16
+    if constexpr (!std::is_same_v<F, PlainFormat>) {
+        if (tokens > DOT_TOKENS) {
+            Row unpacked[DOT_ROWS];
+            unpack_rows<F>(rows, columns, unpacked);
+            return dot_rows<PlainFormat>(unpacked, columns, x, tokens, take);
+        }
+    }
+#endif
     int t = 0;
     auto run = [&](auto count) {
         constexpr int T = decltype(count)::value;
@@ -293,6 +323,7 @@ static inline void pack_panel(const Row* rows, int64_t columns, Input* panel) {
             __m512i block[16];
             for (int r = 0; r < 16; r++) {
                 const Row& row = rows[half * 16 + r];
+                __builtin_prefetch(row.values + F::bytes(column) + PACK_AHEAD, 0, SECOND_CACHE);
                 const Group group =
                     column + GROUP <= columns ? F::group(row, column) : last_group<F>(row, column, columns);
                 block[r] = (__m512i)group.values;
@@ -305,7 +336,7 @@ static inline void pack_panel(const Row* rows, int64_t columns, Input* panel) {
 }
 
 template <int T>
-static inline void panel_tile(const Input* panel, int64_t columns, const Input* const* x, Floats (*out)[2]) {
+static void panel_tile(const Input* panel, int64_t columns, const Input* const* x, Floats (*out)[2]) {
     __m512 low[T], high[T];
     for (int t = 0; t < T; t++) low[t] = high[t] = _mm512_setzero_ps();
     const int64_t pairs = padded(columns) / 2;
@@ -339,7 +370,7 @@ static inline void pack_panel(const Row* rows, int64_t columns, Input* panel) {
 }
 
 template <int T>
-static inline void panel_tile(const Input* panel, int64_t columns, const Input* const* x, Floats (*out)[2]) {
+static void panel_tile(const Input* panel, int64_t columns, const Input* const* x, Floats (*out)[2]) {
     Floats low[T] = {}, high[T] = {};
     for (int64_t column = 0; column < columns; column++) {
         const Floats first = load(panel + column * PANEL_ROWS), second = load(panel + column * PANEL_ROWS + LANES);
@@ -352,20 +383,27 @@ static inline void panel_tile(const Input* panel, int64_t columns, const Input* 
 }
 #endif
 
-// take(t, low, high): the products of a panel's first and second LANES rows with any number of tokens.
+// The same for any number of tokens up to PANEL_TOKENS.
+template <int T = PANEL_TOKENS>
+static inline void panel_some(const Input* panel, int64_t columns, const Input* const* x, int tokens,
+                              Floats (*out)[2]) {
+    if constexpr (T > 1) {
+        if (tokens < T) return panel_some<T - 1>(panel, columns, x, tokens, out);
+    }
+    panel_tile<T>(panel, columns, x, out);
+}
+
+// take(t, low, high): the products of a panel's first and second LANES rows with any number of tokens, which are taken in
+// equal parts: a small rest would be computed at a fraction of the speed.
 template <class Take>
 static inline void panel_tokens(const Input* panel, int64_t columns, const Input* const* x, int tokens, Take take) {
-    int t = 0;
-    auto run = [&](auto count) {
-        constexpr int T = decltype(count)::value;
-        Floats out[T][2];
-        panel_tile<T>(panel, columns, x + t, out);
-        for (int i = 0; i < T; i++) take(t + i, out[i][0], out[i][1]);
-        t += T;
-    };
-    while (t + PANEL_TOKENS <= tokens) run(std::integral_constant<int, PANEL_TOKENS>{});
-    while (t + 4 <= tokens) run(std::integral_constant<int, 4>{});
-    while (t < tokens) run(std::integral_constant<int, 1>{});
+    const int parts = (tokens + PANEL_TOKENS - 1) / PANEL_TOKENS;
+    for (int part = 0; part < parts; part++) {
+        const int first = tokens * part / parts, count = tokens * (part + 1) / parts - first;
+        Floats out[PANEL_TOKENS][2];
+        panel_some(panel, columns, x + first, count, out);
+        for (int i = 0; i < count; i++) take(first + i, out[i][0], out[i][1]);
+    }
 }
 
 // Calls with the format's class.
