@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help install serve test test-slow test-clients test-agents fuzz npm-clients lint clean
+.PHONY: help install serve test test-slow bench-peers test-clients test-agents fuzz npm-clients lint clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
@@ -56,6 +56,9 @@ test-clients: install $(CLIENTS)   ## run other people's clients (LangChain, Lit
 	$(call RUN_CLIENTS,clients) $(ONE_LOOP) $(IN) $(ARGS)
 	$(call RUN_CLIENTS,clients-openai2) $(addprefix $(IN)/test_,openai.py litellm.py instructor.py documents.py) $(ARGS)
 	$(call RUN_CLIENTS,clients-tools) $(addprefix $(IN)/test_,lm_eval.py schemathesis.py documents.py) $(ARGS)
+
+bench-peers: $(VENV)/test.stamp   ## ours beside llama.cpp, vLLM and transformers; PEERS=folder (docs/performance.md)
+	$(BIN)/python -m benchmarks.peers $(PEERS) $(ARGS)
 
 fuzz: install .venv-clients/clients-tools.stamp   ## some 20,000 requests made from /openapi.json by schemathesis
 	FUZZ_EXAMPLES=225 $(call RUN_CLIENTS,clients-tools) -s $(IN)/test_schemathesis.py $(ARGS)

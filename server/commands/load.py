@@ -74,13 +74,13 @@ class _Response(asyncio.Protocol):
 
 
 class LoadClient:
-    """Sends chat completions to one server."""
+    """Sends requests to one endpoint of a server."""
 
-    def __init__(self, base_url: str, api_key: str | None) -> None:
+    def __init__(self, base_url: str, api_key: str | None, endpoint: str = "chat/completions") -> None:
         url = httpx.URL(base_url)
         self._host, self._port = url.host, url.port or (443 if url.scheme == "https" else 80)
         self._tls = ssl.create_default_context() if url.scheme == "https" else None
-        path = url.path.rstrip("/").removesuffix("/v1") + "/v1/chat/completions"
+        path = url.path.rstrip("/").removesuffix("/v1") + f"/v1/{endpoint}"
         key = f"Authorization: Bearer {api_key}\r\n" if api_key else ""
         self._head = (
             f"POST {path} HTTP/1.1\r\nHost: {url.netloc.decode()}\r\nContent-Type: application/json\r\n"
@@ -138,12 +138,10 @@ def _read(response: _Response, outcome: Outcome) -> None:
 
 
 def _has_text(chunk: dict[str, Any]) -> bool:
-    """Whether the model said something; the first chunk only names the role."""
-    return any(
-        value
-        for choice in chunk.get("choices") or ()
-        for name, value in (choice.get("delta") or {}).items()
-        if name != "role"
+    """Whether the model said something; the first chunk of a chat only names the role."""
+    choices = chunk.get("choices") or ()
+    return any(choice.get("text") for choice in choices) or any(
+        value for choice in choices for name, value in (choice.get("delta") or {}).items() if name != "role"
     )
 
 

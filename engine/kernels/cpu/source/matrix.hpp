@@ -212,6 +212,26 @@ static inline auto dot_group(const Row& row, int64_t column) {
 constexpr int DOT_ROWS = 4;
 constexpr int DOT_TOKENS = LANES == 16 ? 4 : 2;
 
+// The same for one input: row after row, since memory is read faster in its order.
+template <class F>
+static inline void dots_of_one(const Row* rows, int64_t columns, const Input* x, float* out) {
+    Floats totals[DOT_ROWS];
+    const int64_t whole = columns / GROUP * GROUP;
+    for (int r = 0; r < DOT_ROWS; r++) {
+        Floats even = {}, odd = {};
+        const auto add = [&](Floats& total, int64_t column) {
+            __builtin_prefetch(rows[r].values + F::bytes(column) + PREFETCH_BYTES, 0, SECOND_CACHE);
+            accumulate(total, dot_group<F>(rows[r], column), inputs(x + column));
+        };
+        int64_t column = 0;
+        for (; column + 2 * GROUP <= whole; column += 2 * GROUP) add(even, column), add(odd, column + GROUP);
+        if (column < whole) add(even, column);
+        if (whole < columns) accumulate(odd, last_group<F>(rows[r], whole, columns), inputs(x + whole));
+        totals[r] = even + odd;
+    }
+    sum_four(totals[0], totals[1], totals[2], totals[3], out);
+}
+
 // out[t][r] = row r . input t, for rows of `columns` values.
 template <class F, int T>
 static inline void dots(const Row* rows, int64_t columns, const Input* const* x, float (*out)[DOT_ROWS]) {
@@ -281,7 +301,11 @@ static inline void dot_rows(const Row* rows, int64_t columns, const Input* const
     while (t + DOT_TOKENS <= tokens) run(std::integral_constant<int, DOT_TOKENS>{});
     if (DOT_TOKENS == 4 && t + 3 <= tokens) run(std::integral_constant<int, 3>{});
     if (DOT_TOKENS == 4 && t + 2 <= tokens) run(std::integral_constant<int, 2>{});
-    if (t < tokens) run(std::integral_constant<int, 1>{});
+    if (t == tokens) return;
+    if (tokens > 1 || F::bytes(GROUP) < GROUP) return run(std::integral_constant<int, 1>{});  // int4 is no faster so
+    float out[DOT_ROWS];
+    dots_of_one<F>(rows, columns, x[0], out);
+    for (int r = 0; r < DOT_ROWS; r++) take(r, 0, out[r]);
 }
 
 constexpr int PANEL_ROWS = 2 * LANES;
