@@ -23,6 +23,20 @@ def fresh(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.empty(shape, dtype=dtype)
 
 
+# How much slower a multiplication is in decode attention than in prefill, which works on more queries at a time.
+DECODE_COST = 1.5
+
+
+def absorbed_is_cheaper(tokens: int, start: int, query: int, expanded: int, cached: int, latent: int) -> bool:
+    """Whether a chunk of few tokens after many is better computed as decoding is (engine/layers/mla.py): the expanded
+    form has to expand every cached token. In multiplications of a head; `query`, `expanded` (a key without its rotary
+    part, and a value), `cached` and `latent` are widths."""
+    keys, value = start + tokens, expanded - (query - (cached - latent))
+    expanding = keys * expanded * latent + tokens * keys * (query + value)
+    absorbing = tokens * expanded * latent + tokens * keys * (cached + latent)
+    return start > 0 and DECODE_COST * absorbing < expanding
+
+
 class NativeAttention(Kernels):
     """`library` is what is called, `empty` where results lie: both are exchanged while a step is recorded."""
 
@@ -195,6 +209,11 @@ class NativeAttention(Kernels):
         query_THQ = heads_of(query_THQ)
         tokens, heads, width = query_THQ.shape
         nope, value = up_k_HNL.shape[1], up_v_HVL.shape[1]
+        if absorbed_is_cheaper(tokens, start, width, nope + value, cache_BPC.shape[2], up_k_HNL.shape[2]):
+            # each token as a request of its own over the same blocks
+            table_TB = blocks_B[None].expand(tokens, -1)
+            lengths_T = torch.arange(start + 1, start + tokens + 1)
+            return self.mla_decode(query_THQ, cache_BPC, table_TB, lengths_T, up_k_HNL, up_v_HVL, scale)
         out_THV = self.empty((tokens, heads, value), BF16)
         self.library.mla_prefill(
             query_THQ.data_ptr(),
