@@ -2,7 +2,7 @@
 
 Decode steps of random models with the widths of the `1b` preset on this machine's CPU: against the batch, the context,
 the number of experts (of which each token visits as many as ever) and the waiting requests; and the engine's memory
-against its plan. Prints tables and writes a picture for each. Beside each time is what memory allows: the bytes that a
+against its plan. Prints tables and writes pictures. Beside each time is what memory allows: the bytes that a
 step must read over the measured bandwidth (engine/capacity.py). Nothing should grow faster than its work.
 """
 
@@ -185,6 +185,8 @@ def main() -> None:
     for name in options.only:
         for title, across, up, rows in CURVES[name](bandwidth):
             print(f"{title} ({up})\n\n{table(rows, across)}\n", flush=True)
+            if name == "memory":  # models, not a scale
+                continue
             lines = {key: [(x, found[key]) for x, found in rows] for key in rows[0][1]}
             (options.out / f"scaling-{name}.svg").write_text(line_chart(title, across, up, lines), "utf-8")
 

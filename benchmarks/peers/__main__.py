@@ -57,7 +57,7 @@ def _measure(server: Server, running: Running, case: str, options: argparse.Name
         foreign = Foreign(running.session)
         texts = Texts(str(options.folder / "ckpt" / "tokenizer" / "tokenizer.json"), time.time_ns())
         client = LoadClient(URL, None, "completions")
-        result = asyncio.run(run_case(client, server.model, CASES[case], texts))
+        result = asyncio.run(run_case(client, {"model": server.model, **server.fields}, CASES[case], texts))
         tries.append((foreign.share(), result))
     share, result = min(tries, key=lambda one: one[0])
     value = figure(case, result)

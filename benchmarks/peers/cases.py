@@ -55,22 +55,22 @@ class Result:
     example: str | None
 
 
-async def run_case(client: LoadClient, model: str, case: Case, texts: "Texts") -> Result:
-    """Puts one case to a server that is ready."""
+async def run_case(client: LoadClient, common: dict[str, Any], case: Case, texts: "Texts") -> Result:
+    """Puts one case to a server that is ready. `common`: what each request has beside its prompt."""
     prefixes = [texts.make(case.prefix) if case.prefix else "" for _ in range(case.streams)]
     if case.prefix:
-        await run_level(client, [_body(model, prefix, 1) for prefix in prefixes], case.streams, LIMIT, lambda: None)
+        await run_level(client, [_body(common, prefix, 1) for prefix in prefixes], case.streams, LIMIT, lambda: None)
     prompts = [
         f"{prefixes[number % case.streams]} {texts.make(case.prompt - case.prefix)}".strip()
         for number in range(case.requests)
     ]
-    bodies = [_body(model, prompt, case.answer) for prompt in prompts]
+    bodies = [_body(common, prompt, case.answer) for prompt in prompts]
     outcomes, seconds = await run_level(client, bodies, case.streams, LIMIT, lambda: None)
     return _result(case, outcomes, seconds)
 
 
-def _body(model: str, prompt: str, answer: int) -> dict[str, Any]:
-    return {"model": model, "prompt": prompt, "max_tokens": answer, "temperature": 0.0, "ignore_eos": True}
+def _body(common: dict[str, Any], prompt: str, answer: int) -> dict[str, Any]:
+    return {**common, "prompt": prompt, "max_tokens": answer}
 
 
 def _result(case: Case, outcomes: list[Outcome], seconds: float) -> Result:

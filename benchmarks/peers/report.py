@@ -48,7 +48,7 @@ def comparison(results: Results) -> str:
         values = {
             engine: figure(case, results[group, engine, case]) for engine in ENGINES if (group, engine, case) in results
         }
-        cells = [_cell(values.get(engine)) for engine in ENGINES]
+        cells = [_cell(values.get(engine), (group, engine, case) in results) for engine in ENGINES]
         goal = GOALS.get((group, case))
         lines.append(
             f"| {group} | {_named(case)} | {' | '.join(cells)} | {_ratio(case, values)} | "
@@ -62,9 +62,9 @@ def _named(case: str) -> str:
     return f"{case}, {'requests/s' if case.startswith('one token') else unit}"
 
 
-def _cell(value: float | None) -> str:
-    if value is None:
-        return ""
+def _cell(value: float | None, asked: bool) -> str:
+    if not value:
+        return "fails" if asked else ""
     return f"{value:,.0f}" if value >= 200 else f"{value:.1f}"
 
 
@@ -101,7 +101,7 @@ def limits(peers: Path, results: Results, bandwidth: float) -> str:
 
 
 def _share(result: Result | None, streams: int, limit: float) -> str:
-    if result is None or result.each is None:
+    if result is None or not result.each:
         return ""
     rate = streams * 1e3 / result.each
     return f"{rate:.1f} ({rate / limit:.0%})"

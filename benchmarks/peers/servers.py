@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -34,6 +35,7 @@ class Server:
     command: tuple[str, ...]
     cases: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=lambda: {"temperature": 0.0, "ignore_eos": True})  # of a request
 
     @property
     def name(self) -> str:
@@ -88,7 +90,8 @@ def _vllm(peers: Path, checkpoint: str, cases: tuple[str, ...]) -> Server:
 def _transformers(peers: Path, checkpoint: str, cases: tuple[str, ...]) -> Server:
     program, folder = f"{peers}/venv-hf/bin/transformers", f"{peers}/ckpt/{checkpoint}"
     flags = ("--host", "127.0.0.1", "--port", str(PORT), "--device", "cpu", "--dtype", "bfloat16")
-    return Server(f"{checkpoint} bf16", "transformers", folder, (program, "serve", folder, *flags), cases)
+    command = (program, "serve", folder, *flags)  # refuses fields that it does not know
+    return Server(f"{checkpoint} bf16", "transformers", folder, command, cases, fields={"temperature": 0.0})
 
 
 class Running:
