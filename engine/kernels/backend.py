@@ -18,7 +18,7 @@ class Recorder(Protocol):
     """Records what `run` does on a device. Returns what replays it, into the tensor that `run` returned. That is filled
     by then, unless all sizes are recorded ahead."""
 
-    ahead: bool  # whether steps are recorded at start; else when a size is first met
+    ahead: bool  # whether all sizes are recorded at start; else each when it is first met
 
     def record(self, run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]: ...
 

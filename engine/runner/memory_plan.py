@@ -42,7 +42,7 @@ SAMPLER_ROWS = 14
 DECODE_PARTS_BYTES = 512 * 64 * 512 * 4
 # A recorded layer: about 20 kernels of at most some KB. An allowance; nobody has measured it.
 GRAPH_LAYER_BYTES = 128 << 10
-# A layer's calls as the native kernels' recorder keeps them: 20 of some 15 words, and their structs. Measured: 9 KB.
+# A layer's calls as the native kernels' recorder keeps them: 1 KB of words (measured), and room for their structs.
 TAPE_LAYER_BYTES = 16 << 10
 TAPE_CHUNK = 4 << 20  # by which its memory grows
 # Grammars live in the host's memory. The library's trie over the vocabulary, for a token (measured for 163,840: 762);

@@ -39,9 +39,9 @@ class RecordedSteps:
         self._table = torch.zeros(most, max_blocks, dtype=torch.int64, device=device)
         self._every = torch.arange(most, device=device)
         self._recorded: dict[int, tuple[Callable[[], None], Tensor]] = {}
-        if recorder.ahead:
-            for size in reversed(self._sizes):  # the largest first: the others fit into its memory
-                self._record(size)
+        # All, the largest first: the others fit into its memory. Or one, to know that the model can be recorded.
+        for size in reversed(self._sizes) if recorder.ahead else self._sizes[:1]:
+            self._record(size)
 
     def hidden(self, batch: ForwardBatch, kv: KVStore) -> Tensor:
         """See Model."""

@@ -125,7 +125,7 @@ class _OnlyViews(TorchDispatchMode):  # type: ignore[no-untyped-call]
         given = {one.untyped_storage().data_ptr() for one in _tensors(args)}
         made = list(_tensors(result if isinstance(result, (list, tuple)) else [result]))
         if func._schema.is_mutable or not made or any(one.untyped_storage().data_ptr() not in given for one in made):
-            raise RuntimeError(f"a step that computes {func} cannot be recorded")
+            raise RuntimeError(f"a step that computes {func} cannot be recorded; use --record-steps off")
         return result
 
 
