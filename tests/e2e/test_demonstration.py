@@ -11,6 +11,7 @@ import pytest
 from support.serving import Server, serving
 
 import demo
+from engine.kernels.cpu.library import find_library
 
 
 def tool(name: str, description: str, required: list[str], **properties: Any) -> dict[str, Any]:
@@ -83,11 +84,21 @@ TALK = {
 }
 
 
+FLAGS = ["--served-model-name", demo.DEFAULT_NAME, "--no-constrained-decoding", "--max-model-len", "2048"]
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("log") / "server.log"
-    flags = ["--served-model-name", demo.DEFAULT_NAME, "--no-constrained-decoding", "--max-model-len", "2048"]
-    with serving(demo.default_checkpoint(), log, *flags) as running:
+    with serving(demo.default_checkpoint(), log, *FLAGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The same in plain torch."""
+    log = tmp_path_factory.mktemp("plain") / "server.log"
+    with serving(demo.default_checkpoint(), log, *FLAGS, "--kernels", "torch") as running:
         yield running
 
 
@@ -134,6 +145,15 @@ def test_talk(server: Server, name: str) -> None:
         messages.append(ask(server, messages))
     for part in expected:
         assert part in messages[-1]["content"]
+
+
+@pytest.mark.skipif(find_library() is None, reason="the native kernels were not built: no C++ compiler")
+def test_the_native_kernels_change_no_word(server: Server, plain: Server) -> None:
+    asked = [([{"role": "user", "content": text}], {"tools": tools}) for tools, text, _ in CALLS.values()]
+    asked += [([{"role": "user", "content": text} for text in said], {}) for said, _ in TALK.values()]
+    for messages, fields in asked:
+        found, expected = (ask(one, messages, **fields) for one in (server, plain))
+        assert (found["content"], called(found)) == (expected["content"], called(expected))
 
 
 def test_a_persona_is_kept(server: Server) -> None:
