@@ -1,9 +1,9 @@
 """Ours beside llama.cpp, vLLM and transformers, in one run: make bench-peers PEERS=FOLDER
 
-Starts one server after another, puts the same cases to each over HTTP, and prints docs/performance.md's tables. What is
-not in FOLDER is left out and said so. It takes half an hour, and the machine must do nothing else: a case during which
-others took more than a tenth of it is measured once more, and marked if it stays so. Each result is kept in
-FOLDER/results.jsonl as it comes.
+Starts one server after another, puts the same cases to each over HTTP, and prints docs/performance.md's tables. What
+is not in FOLDER is left out and said so. It takes half an hour, and the machine must do nothing else: a case during
+which others took more than a tenth of it is measured once more, and the progress says so if it stays so. Each result is
+kept in FOLDER/results.jsonl as it comes.
 """
 
 import argparse

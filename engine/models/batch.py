@@ -17,8 +17,8 @@ DECODE_WORKSPACE_TOKENS = 65536
 
 @dataclass(frozen=True, slots=True)
 class DecodeGroup:
-    """Requests that compute one token each, of similar context length, their block tables padded to the longest.
-    Groups are made so that R x B x block size stays within the attention workspace."""
+    """Requests that compute one token each, their block tables padded to the longest. Groups are made, of similar
+    context length where there are several, so that R x B x block size stays within the attention workspace."""
 
     tokens_R: Tensor | None  # int64: which of the step's T tokens; None: all of them, in order
     block_table_RB: Tensor  # int64; padding points at block 0 and lies beyond context_lens_R

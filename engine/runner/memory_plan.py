@@ -44,7 +44,8 @@ DECODE_PARTS_BYTES = 512 * 64 * 512 * 4
 GRAPH_LAYER_BYTES = 128 << 10
 # A layer's calls as the native kernels' recorder keeps them: 1 KB of words (measured), and room for their structs.
 TAPE_LAYER_BYTES = 16 << 10
-TAPE_CHUNK = 4 << 20  # by which its memory grows
+TAPE_CHUNK = 16 << 20  # by which its memory grows
+TAPE_WASTE = 1 / 8  # of it at most: what is left of a chunk that the next result does not fit into
 # Grammars live in the host's memory. The library's trie over the vocabulary, for a token (measured for 163,840: 762);
 # the two processes that try grammars first; and what compiled grammars may take, in use and kept.
 GRAMMAR_TOKEN_BYTES = 800
@@ -206,7 +207,8 @@ def _recorded(engine: EngineConfig, model: ModelConfig, size: int) -> list[PlanL
         one = msgspec.structs.replace(engine, max_batch_tokens=max(2, sizes[-1]))
         held, layer = _activation_workspace(one, model, size) + DECODE_PARTS_BYTES, GRAPH_LAYER_BYTES
     else:
-        held, layer = sizes[-1] * model.num_hidden_layers * _native_results(model, size) + TAPE_CHUNK, TAPE_LAYER_BYTES
+        results = sizes[-1] * model.num_hidden_layers * _native_results(model, size)
+        held, layer = int(results * (1 + TAPE_WASTE)) + TAPE_CHUNK, TAPE_LAYER_BYTES
     described = len(sizes) * model.num_hidden_layers * layer
     return [PlanLine("recorded steps", held + described, f"{len(sizes)} sizes of up to {sizes[-1]} requests")]
 

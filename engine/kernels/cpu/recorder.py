@@ -21,7 +21,7 @@ from engine.kernels.cpu.library import FUNCTIONS, Functions, Library
 
 # NativeKernels.redirected
 Redirected = Callable[[Functions, Callable[[tuple[int, ...], torch.dtype], Tensor]], AbstractContextManager[None]]
-CHUNK = 4 << 20  # bytes of memory that are allocated together
+CHUNK = 16 << 20  # bytes of memory that are allocated together
 ALIGNMENT = 64
 
 
