@@ -13,7 +13,7 @@ from demo.training.tool_talk import real_conversation, tool_conversation
 
 TOOL_SHARE = 0.7
 THINKING_SHARE = 0.1
-CASE_SHARE = 0.03
+CASE_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Mixing:
 
 
 def examples(
-    seed: int, part: Part, most_tools: int = 4, most_turns: int = 3, mixing: Mixing = Mixing()
+    seed: int, part: Part, most_tools: int = 5, most_turns: int = 6, mixing: Mixing = Mixing()
 ) -> Iterator[Example]:
     """Conversations of `part`."""
     chance = Chance(seed, part)
@@ -36,5 +36,5 @@ def examples(
         elif chance.maybe(TOOL_SHARE):
             example = tool_conversation(chance, most_tools, most_turns, real=actions)
         else:
-            example = talk_conversation(chance, most_turns)
+            example = talk_conversation(chance, min(most_turns, 3))
         yield thoughtful(chance, example) if chance.maybe(THINKING_SHARE) else example

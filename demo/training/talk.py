@@ -277,7 +277,7 @@ TALK: dict[str, tuple[Callable[[Chance], Exchange], int]] = {
     "fact": (lambda chance: [fact(chance)], 30),
     "greet": (_greet, 10),
     "about": (_about, 8),
-    "sum": (_sum, 12),
+    "sum": (_sum, 20),
     "repeat": (_repeat, 12),
     "list": (_list, 5),
     "json": (_json, 7),
