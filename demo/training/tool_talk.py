@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - tables of phrases
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from demo.training.chance import Chance
@@ -25,9 +26,11 @@ from demo.training.tools import (
     make_result,
     said_in_turn,
 )
-from server.conversation import Conversation, Message, Tool, ToolCall
+from server.conversation import Conversation, Message, ToolCall
 
 REAL_SHARE = 0.08
+REQUESTS = (3, 8)  # with the same tools
+CUT_SHARE = 0.75
 NO_TOOL = "None of my tools can do that."
 ASK_BACK = "Which {n} should I use?"
 GIVEN = (
@@ -61,10 +64,10 @@ CHAIN = (
 class Dialogue:
     """Collects one conversation's messages; call ids count over the whole of it."""
 
-    def __init__(self, chance: Chance, tools: list[Tool]) -> None:
+    def __init__(self, chance: Chance, actions: Sequence[Action], opening: Sequence[Message] = ()) -> None:
         self.chance = chance
-        self.tools = tools
-        self.messages: list[Message] = []
+        self.tools = [action.tool for action in actions]
+        self.messages = list(opening)
         self.calls = 0
 
     def user(self, text: str) -> None:
@@ -96,14 +99,12 @@ def tool_conversation(
     most_turns: int = 5,
     skill: str | None = None,
     real: Sequence[Action] = (),
+    least_tools: int = 1,
 ) -> Example:
-    """One to `most_turns` exchanges with one to `most_tools` tools. `skill` fixes the first exchange's, and makes it
-    the only one. `real`: actions that are used beside the generated ones."""
-    counts = range(1, most_tools + 1)
-    actions = _actions(chance, chance.choices(counts, weights=[1 / (1 + count) for count in counts])[0], real)
-    dialogue = Dialogue(chance, [action.tool for action in actions])
-    if chance.maybe(0.25):
-        dialogue.messages.append(Message("system", system_prompt(chance)))
+    """One to `most_turns` exchanges with `least_tools` to `most_tools` tools. `skill` fixes the first exchange's, and
+    makes it the only one. `real`: actions that are used beside the generated ones."""
+    actions = _actions(chance, _count(chance, least_tools, most_tools), real)
+    dialogue = Dialogue(chance, actions, _system(chance))
     turns = 1 if skill else chance.randint(1, most_turns)
     skill = skill or _draw(chance)
     SKILLS[skill][0](dialogue, actions)
@@ -112,9 +113,41 @@ def tool_conversation(
     return dialogue.example(skill)
 
 
+def tool_requests(chance: Chance, most_tools: int = 4, real: Sequence[Action] = (), least_tools: int = 1) -> Example:
+    """Several unrelated requests with the same tools, each as if it was the first, most of them only up to the
+    assistant's first turn: so little is read for each decision."""
+    actions = _actions(chance, _count(chance, least_tools, most_tools), real)
+    system = _system(chance)
+    first: Example | None = None
+    others: list[tuple[Message, ...]] = []
+    for _ in range(chance.randint(*REQUESTS)):
+        dialogue = Dialogue(chance, actions, system if first is None else ())
+        skill = _draw(chance)
+        SKILLS[skill][0](dialogue, actions)
+        if chance.maybe(CUT_SHARE):
+            answer = next(place for place, one in enumerate(dialogue.messages) if one.role == "assistant")
+            del dialogue.messages[answer + 1 :]
+        if first is None:
+            first = dialogue.example(skill)
+        else:
+            others.append(tuple(dialogue.messages))
+    assert first is not None
+    return replace(first, others=tuple(others))
+
+
+def _count(chance: Chance, least: int, most: int) -> int:
+    counts = range(least, most + 1)
+    return chance.choices(counts, weights=[1 / (1 + count) for count in counts])[0]
+
+
+def _system(chance: Chance) -> tuple[Message, ...]:
+    return (Message("system", system_prompt(chance)),) if chance.maybe(0.25) else ()
+
+
 def real_conversation(chance: Chance, case: Case) -> Example:
     """A real question, its calls, and what might come back."""
-    dialogue = Dialogue(chance, chance.sample(case.tools, k=len(case.tools)))
+    dialogue = Dialogue(chance, ())
+    dialogue.tools = chance.sample(case.tools, k=len(case.tools))
     dialogue.user(case.question)
     if not case.calls:
         dialogue.assistant(NO_TOOL)
