@@ -54,7 +54,7 @@ def test_the_parts_share_no_tool_name() -> None:
         part: {tool.name for example in islice(examples(3, part), COUNT) for tool in example.conversation.tools}
         for part in ("train", "held_out")
     }
-    assert len(names["train"]) > COUNT
+    assert min(map(len, names.values())) > COUNT / 2  # about half of the examples declare tools
     assert not names["train"] & names["held_out"]
 
 
