@@ -18,10 +18,13 @@ END = "<|im_end|>"
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A whole conversation, the assistant's turns included, and the skill that it teaches."""
+    """A whole conversation, the assistant's turns included, and the skill that it teaches. `others` are further ways on
+    from the same opening, as if each was a conversation of its own: to read the opening once for all of them is less
+    work."""
 
     skill: str
     conversation: Conversation
+    others: tuple[tuple[Message, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +38,38 @@ class Piece:
 
 def pieces(conversation: Conversation) -> list[Piece]:
     """The conversation's rendering, without a generation prompt. Only the last message may carry reasoning."""
+    return opening(conversation) + turns(conversation.messages[_has_system(conversation) :])
+
+
+def opening(conversation: Conversation) -> list[Piece]:
+    """The tools and the system prompt."""
     out: list[Piece] = []
     if conversation.tools:
         _turn(out, "<|im_system|>", "tool_declare", declared(conversation))
-    if conversation.messages[0].role != "system":
+    if _has_system(conversation):
+        _message(out, conversation.messages[0])
+    else:
         _turn(out, "<|im_system|>", "system", DEFAULT_SYSTEM)
         out.append(Piece("\n", False, False))
-    for message in conversation.messages:
+    return out
+
+
+def turns(messages: Sequence[Message]) -> list[Piece]:
+    """What follows the opening."""
+    out: list[Piece] = []
+    for message in messages:
         _message(out, message)
     return out
+
+
+def ways(example: Example) -> list[Sequence[Message]]:
+    """All ways on from the opening."""
+    conversation = example.conversation
+    return [conversation.messages[_has_system(conversation) :], *example.others]
+
+
+def _has_system(conversation: Conversation) -> bool:
+    return conversation.messages[0].role == "system"
 
 
 def declared(conversation: Conversation) -> str:
@@ -111,4 +137,8 @@ def _turn(out: list[Piece], opener: str, role: str, text: str) -> None:
 
 def all_text(examples: Sequence[Example]) -> list[str]:
     """Every text of the examples, for the tokenizer to learn from."""
-    return [piece.text for example in examples for piece in pieces(example.conversation) if not piece.control]
+    out: list[str] = []
+    for example in examples:
+        found = [*opening(example.conversation), *(piece for way in ways(example) for piece in turns(way))]
+        out += [piece.text for piece in found if not piece.control]
+    return out

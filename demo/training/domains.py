@@ -133,7 +133,8 @@ status system health | get_status, system_status, health_check, check_health | S
 """  # noqa: E501 - a table
 
 
-def _parameter(text: str) -> Parameter:
+def parameter(text: str) -> Parameter:
+    """Reads one parameter of a line."""
     head, _, phrases = text.strip().rpartition(": ")
     if head.endswith(" :") or not head:  # a phrase that begins with a colon
         head, phrases = head.removesuffix(" :"), ": " + phrases
@@ -149,7 +150,7 @@ def _domain(line: str) -> Domain:
         tuple(names.split(", ")),
         tuple(descriptions.split("; ")),
         tuple(heads.split("; ")),
-        tuple(map(_parameter, parameters.split(" ~ "))),
+        tuple(map(parameter, parameters.split(" ~ "))),
     )
 
 

@@ -29,14 +29,24 @@ class DemoModel(nn.Module):
         self.norm = nn.Parameter(torch.ones(shape.hidden_size))
         self.head = _weight(VOCABULARY, shape.hidden_size)
 
-    def forward(self, tokens_BS: Tensor, places_P: Tensor | None = None) -> Tensor:
-        """Hidden states after the final norm, [B, S, D], or [P, D] of `places_P` among all B x S: what else there is of
-        the last layer's feed-forward is not computed then. Texts begin at the row's start; padding follows them."""
-        turns = rotations(tokens_BS.shape[1], self.shape.qk_rope_head_dim, tokens_BS.device)
+    def forward(
+        self,
+        tokens_BS: Tensor,
+        from_P: Tensor | None = None,
+        places_BS: Tensor | None = None,
+        ways_BS: Tensor | None = None,
+    ) -> Tensor:
+        """Hidden states after the final norm, [B, S, D], or [P, D] of `from_P` among all B x S: what else there is of
+        the last layer's feed-forward is not computed then. Texts begin at the row's start; padding follows them.
+        `places_BS` and `ways_BS`: see demo.training.batches; without them, plain texts."""
+        if places_BS is None:
+            places_BS = torch.arange(tokens_BS.shape[1], device=tokens_BS.device).expand_as(tokens_BS)
+        cos, sin = rotations(places_BS, self.shape.qk_rope_head_dim)
+        masks = hidden_keys(torch.zeros_like(tokens_BS) if ways_BS is None else ways_BS)
         hidden = functional.embedding(tokens_BS, self.embedding).bfloat16()
         for index, layer in enumerate(self.layers):
             last = index == len(self.layers) - 1
-            hidden = layer(hidden, *turns, places_P if last else None)
+            hidden = layer(hidden, cos, sin, masks, from_P if last else None)
         return rms_norm(hidden, self.norm)
 
     def logits(self, hidden_XD: Tensor) -> Tensor:
@@ -54,10 +64,12 @@ class Layer(nn.Module):
         dense = index < shape.first_k_dense_replace
         self.ffn = FeedForward(shape.hidden_size, shape.intermediate_size) if dense else Mixture(shape)
 
-    def forward(self, hidden_BSD: Tensor, cos_SR: Tensor, sin_SR: Tensor, places_P: Tensor | None = None) -> Tensor:
-        hidden = hidden_BSD + self.attention(rms_norm(hidden_BSD, self.attention_norm), cos_SR, sin_SR)
-        if places_P is not None:
-            hidden = hidden.flatten(0, 1).index_select(0, places_P)
+    def forward(
+        self, hidden_BSD: Tensor, cos_BSR: Tensor, sin_BSR: Tensor, masks: list[Tensor], from_P: Tensor | None = None
+    ) -> Tensor:
+        hidden = hidden_BSD + self.attention(rms_norm(hidden_BSD, self.attention_norm), cos_BSR, sin_BSR, masks)
+        if from_P is not None:
+            hidden = hidden.flatten(0, 1).index_select(0, from_P)
         out: Tensor = hidden + self.ffn(rms_norm(hidden, self.ffn_norm))
         return out
 
@@ -77,7 +89,7 @@ class Attention(nn.Module):
         self.kv_b = _weight(heads * (self.nope + self.value), shape.kv_lora_rank)
         self.o = _weight(shape.hidden_size, heads * self.value)
 
-    def forward(self, x_BSD: Tensor, cos_SR: Tensor, sin_SR: Tensor) -> Tensor:
+    def forward(self, x_BSD: Tensor, cos_BSR: Tensor, sin_BSR: Tensor, masks: list[Tensor]) -> Tensor:
         B, S, _ = x_BSD.shape
         query_BHSQ = linear(rms_norm(linear(x_BSD, self.q_a), self.q_a_norm), self.q_b)
         query_BHSQ = query_BHSQ.view(B, S, self.heads, -1).transpose(1, 2)
@@ -85,10 +97,10 @@ class Attention(nn.Module):
         latent_BSL, key_BSR = torch.split(linear(x_BSD, self.kv_a), [self.latent, self.rotary], -1)
         pairs = linear(rms_norm(latent_BSL, self.kv_a_norm), self.kv_b).view(B, S, self.heads, -1).transpose(1, 2)
         key_nope, value_BHSV = torch.split(pairs, [self.nope, self.value], -1)
-        key_rotary = rotate(key_BSR, cos_SR, sin_SR)[:, None].expand(B, self.heads, S, self.rotary)
-        query_BHSQ = torch.cat([query_nope, rotate(query_rotary, cos_SR, sin_SR)], -1)
+        key_rotary = rotate(key_BSR, cos_BSR, sin_BSR)[:, None].expand(B, self.heads, S, self.rotary)
+        query_BHSQ = torch.cat([query_nope, rotate(query_rotary, cos_BSR[:, None], sin_BSR[:, None])], -1)
         key_BHSQ = torch.cat([key_nope, key_rotary], -1)
-        out_BHSV = attend(query_BHSQ, key_BHSQ, value_BHSV)
+        out_BHSV = attend(query_BHSQ, key_BHSQ, value_BHSV, masks)
         return linear(out_BHSV.transpose(1, 2).reshape(B, S, -1), self.o)
 
 
@@ -186,20 +198,33 @@ class Unsort(torch.autograd.Function):
         return grad_MD.index_select(0, ctx.saved_tensors[0]), None
 
 
-def attend(query_BHSQ: Tensor, key_BHSQ: Tensor, value_BHSV: Tensor) -> Tensor:
-    """Causal attention, scores written out: on a CPU this takes half the time of the fused kernel. Long texts are cut
-    into blocks of queries, which need no scores of later keys."""
+def blocks(length: int) -> list[tuple[int, int]]:
+    """Pieces of a text, (first query, end), that are attended together. Long texts are cut, so that there are no scores
+    of later keys."""
+    block = length if length <= SHORT else BLOCK
+    return [(first, min(first + block, length)) for first in range(0, length, block)]
+
+
+def hidden_keys(ways_BS: Tensor) -> list[Tensor]:
+    """For each of the blocks, what to add to the scores [B, 1, queries, keys]: -inf for later keys and those of another
+    way."""
+    masks, places = [], torch.arange(ways_BS.shape[1], device=ways_BS.device)
+    for first, end in blocks(ways_BS.shape[1]):
+        query, key = ways_BS[:, first:end, None], ways_BS[:, None, :end]
+        hidden = (places[first:end, None] < places[None, :end]) | ((key != query) & (key != 0))
+        mask = torch.zeros(hidden.shape, dtype=torch.bfloat16, device=ways_BS.device)
+        masks.append(mask.masked_fill_(hidden, -torch.inf)[:, None])
+    return masks
+
+
+def attend(query_BHSQ: Tensor, key_BHSQ: Tensor, value_BHSV: Tensor, masks: list[Tensor]) -> Tensor:
+    """Attention with scores written out: on a CPU this takes half the time of the fused kernel."""
     B, H, S, Q = query_BHSQ.shape
-    query, key, value = (x.flatten(0, 1) for x in (query_BHSQ, key_BHSQ, value_BHSV))
-    block, out = S if S <= SHORT else BLOCK, []
-    for first in range(0, S, block):
-        end = min(first + block, S)
-        future = (
-            torch.full((end - first, end), -torch.inf, dtype=query.dtype, device=query.device)
-            .triu(1 + first)
-            .expand(B * H, -1, -1)
-        )
-        scores = torch.baddbmm(future, query[:, first:end], key[:, :end].mT, alpha=1 / math.sqrt(Q))
+    query, key, value = (x.flatten(0, 1) for x in (query_BHSQ / math.sqrt(Q), key_BHSQ, value_BHSV))
+    out = []
+    for (first, end), mask in zip(blocks(S), masks, strict=True):
+        scores = query[:, first:end] @ key[:, :end].mT
+        scores = torch.unflatten(scores, 0, (B, H)).add_(mask).flatten(0, 1)
         out.append(scores.softmax(-1) @ value[:, :end])
     return torch.unflatten(torch.cat(out, 1) if len(out) > 1 else out[0], 0, (B, H))
 
@@ -218,10 +243,10 @@ def swiglu(gate_up: Tensor) -> Tensor:
     return functional.silu(gate) * up
 
 
-def rotations(length: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """cos and sin [S, R/2] of each pair's angle at each position."""
-    frequencies = ROPE_THETA ** (-torch.arange(0, width, 2, device=device) / width)
-    angles = torch.arange(length, device=device)[:, None] * frequencies
+def rotations(places_BS: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """cos and sin [B, S, R/2] of each pair's angle at each position."""
+    frequencies = ROPE_THETA ** (-torch.arange(0, width, 2, device=places_BS.device) / width)
+    angles = places_BS[..., None] * frequencies
     return angles.cos(), angles.sin()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from demo.training.batches import Batch
+from demo.training.batches import Batch, inputs
 from demo.training.model import DemoModel
 
 
@@ -19,7 +19,7 @@ def exactness(model: DemoModel, batches: Sequence[Batch]) -> dict[str, float]:
     right: dict[str, list[bool]] = defaultdict(list)
     model.eval()
     for batch in batches:
-        hidden_PD = model(batch.tokens_BS, batch.from_P)
+        hidden_PD = model(*inputs(batch))
         hits = (model.logits(hidden_PD).argmax(-1) == batch.targets_P).tolist()
         for example in batch.examples:
             turns = [True] * len(example.calls)

@@ -86,33 +86,33 @@ def any_word(chance: Chance) -> str:
     return nonsense(chance) if chance.maybe(0.35) else chance.compose(lambda: chance.choice(words.ENGLISH))
 
 
-def _name(chance: Chance, table: tuple[str, ...], known: float = 0.5) -> str:
+def name_or_word(chance: Chance, table: tuple[str, ...], known: float = 0.5) -> str:
     """From the table, or any word with a capital."""
     return chance.pick(table) if chance.maybe(known) else any_word(chance).capitalize()
 
 
-def _phrase(chance: Chance, table: tuple[str, ...], longest: int) -> str:
+def phrase(chance: Chance, table: tuple[str, ...], longest: int) -> str:
     """From the table, or some words."""
     if chance.maybe(0.4):
         return chance.pick(table)
     return " ".join(any_word(chance) for _ in range(chance.randint(1, longest)))
 
 
-def _city(chance: Chance) -> Value:
-    place = _name(chance, words.CITIES)
+def city(chance: Chance) -> Value:
+    place = name_or_word(chance, words.CITIES)
     return _said(f"{place} {any_word(chance).capitalize()}" if chance.maybe(0.06) else place)
 
 
 def _person(chance: Chance) -> Value:
-    first = _name(chance, words.FIRST_NAMES)
-    return _said(first if chance.maybe(0.4) else f"{first} {_name(chance, words.LAST_NAMES)}")
+    first = name_or_word(chance, words.FIRST_NAMES)
+    return _said(first if chance.maybe(0.4) else f"{first} {name_or_word(chance, words.LAST_NAMES)}")
 
 
 def _said(text: str) -> Value:
     return text, text
 
 
-def _number(text: float | str) -> Value:
+def number(text: float | str) -> Value:
     return text, str(text)
 
 
@@ -123,7 +123,7 @@ def _code(chance: Chance) -> str:
 
 
 def _email(chance: Chance) -> str:
-    user = _name(chance, words.FIRST_NAMES).split()[0].lower()
+    user = name_or_word(chance, words.FIRST_NAMES).split()[0].lower()
     if chance.maybe(0.5):
         user += chance.choice("._") + chance.pick(words.LAST_NAMES).lower()
     return f"{user}@{chance.choice((*words.SERVICES, nonsense(chance)))}.{chance.choice(('com', 'org', 'net', 'io'))}"
@@ -157,7 +157,7 @@ def _word(chance: Chance) -> str:
     return chance.pick(chance.choice((words.THINGS, words.NOUNS, words.CITIES, words.COLOURS, words.LAST_NAMES)))
 
 
-def _several(chance: Chance, make: Callable[[Chance], Any]) -> Value:
+def several(chance: Chance, make: Callable[[Chance], Any]) -> Value:
     items = [make(chance) for _ in range(chance.randint(2, 4))]
     texts = [str(item) for item in items]
     if chance.maybe(0.3):
@@ -166,7 +166,7 @@ def _several(chance: Chance, make: Callable[[Chance], Any]) -> Value:
 
 
 def _quoted(chance: Chance, texts: tuple[str, ...], longest: int = 5) -> Value:
-    text = _phrase(chance, texts, longest)
+    text = phrase(chance, texts, longest)
     return text, chance.choice(("'{}'", "{}", "{}")).format(text)
 
 
@@ -178,8 +178,8 @@ def _range(chance: Chance) -> Value:
 
 def _pair(chance: Chance) -> Value:
     value = {
-        "city": _name(chance, words.CITIES),
-        "street": f"{chance.randint(1, 99)} {_name(chance, words.LAST_NAMES)} Street",
+        "city": name_or_word(chance, words.CITIES),
+        "street": f"{chance.randint(1, 99)} {name_or_word(chance, words.LAST_NAMES)} Street",
     }
     return value, f"{value['street']}, {value['city']}"
 
@@ -192,11 +192,11 @@ _BOUNDS = {"properties": {"max": _INTEGER, "min": _INTEGER}, "required": ["max",
 
 KINDS: tuple[Kind, ...] = (
     Kind(("city", "location", "place", "town", "city_name"), ("City name", "The city", "Where", "Name of the place"),
-         _TEXT, _city, _IN),
+         _TEXT, city, _IN),
     Kind(("origin", "from_city", "departure"), ("Where it starts", "City of departure"), _TEXT,
-         _city, ("from {v}", "starting in {v}", "leaving {v}")),
+         city, ("from {v}", "starting in {v}", "leaving {v}")),
     Kind(("destination", "to_city", "target_city"), ("Where it goes", "City of arrival"), _TEXT,
-         _city, ("to {v}", "going to {v}", "towards {v}")),
+         city, ("to {v}", "going to {v}", "towards {v}")),
     Kind(("name", "customer", "person", "user_name", "patient", "guest", "recipient"), ("Full name", "Name of the person", "Who"),
          _TEXT, _person, _FOR),
     Kind(("email", "email_address", "to"), ("E-mail address", "Where to send it"), _TEXT, lambda c: _said(_email(c)),
@@ -215,23 +215,23 @@ KINDS: tuple[Kind, ...] = (
     Kind(("title", "label", "item", "product", "product_name"), ("Its name", "The title", "Which one"), _TEXT,
          lambda c: _said(_word(c)), ("called {v}", "named {v}", "{v}")),
     Kind(("count", "limit", "quantity", "number", "max_results", "guests", "days", "copies"),
-         ("How many", "Number of them", "Limit"), _INTEGER, lambda c: _number(_integer(c))),
+         ("How many", "Number of them", "Limit"), _INTEGER, lambda c: number(_integer(c))),
     Kind(("amount", "price", "total", "weight", "distance", "budget"), ("Amount", "The value", "Size as a number"), _NUMBER,
-         lambda c: _number(_decimal(c))),
+         lambda c: number(_decimal(c))),
     Kind(("radius", "height", "width", "length", "base", "side", "a", "b", "x", "y", "mass", "speed", "rate"),
-         ("A measure", "The number", "In metres", "Value"), _NUMBER, lambda c: _number(_decimal(c))),
+         ("A measure", "The number", "In metres", "Value"), _NUMBER, lambda c: number(_decimal(c))),
     Kind(("unit", "units", "format", "mode", "type", "category", "size", "priority", "level", "status", "sort_by"),
          ("Which one", "Choice", "The kind"), {"enum": [], "type": "string"}, lambda c: _no_value(c), ("in {v}", "as {v}", "{v}")),
-    Kind(("color", "colour"), ("Colour name", "The colour"), _TEXT, lambda c: _said(_name(c, words.COLOURS, 0.7).lower()), ("in {v}", "{v}")),
-    Kind(("language", "target_language"), ("Language", "Name of the language"), _TEXT, lambda c: _said(_name(c, words.LANGUAGES, 0.7)),
+    Kind(("color", "colour"), ("Colour name", "The colour"), _TEXT, lambda c: _said(name_or_word(c, words.COLOURS, 0.7).lower()), ("in {v}", "{v}")),
+    Kind(("language", "target_language"), ("Language", "Name of the language"), _TEXT, lambda c: _said(name_or_word(c, words.LANGUAGES, 0.7)),
          ("in {v}", "to {v}", "into {v}")),
     Kind(("details", "express", "gift_wrap", "insurance", "history", "notify", "verbose", "breakfast", "dry_run", "sound"),
          ("Whether to do so", "True or false", "On or off"), {"type": "boolean"},
          lambda c: (v := c.maybe(0.6), "yes" if v else "no")),
     Kind(("tags", "items", "names", "words", "labels", "cities"), ("A list", "All of them", "Several"),
-         _TEXTS, lambda c: _several(c, _word)),
+         _TEXTS, lambda c: several(c, _word)),
     Kind(("numbers", "values", "data", "scores", "ids"), ("A list of numbers", "The numbers"), _INTEGERS,
-         lambda c: _several(c, _integer), ("of {v}", "for {v}")),
+         lambda c: several(c, _integer), ("of {v}", "for {v}")),
     Kind(("address", "location", "home"), ("Where it is", "Full address"), _ADDRESS, _pair, ("at {v}", "to {v}")),
     Kind(("range", "bounds", "limits"), ("From and to", "Lowest and highest"), _BOUNDS, _range, ("from {v}", "between {v}")),
 )  # fmt: skip
@@ -244,10 +244,10 @@ ENUMS = (
 
 # What the kinds of parameters in demo.training.domains are made of.
 MAKERS: dict[str, tuple[dict[str, Any], Callable[[Chance], Value]]] = {
-    "city": (_TEXT, _city),
-    "country": (_TEXT, lambda c: _said(_name(c, words.COUNTRIES))),
+    "city": (_TEXT, city),
+    "country": (_TEXT, lambda c: _said(name_or_word(c, words.COUNTRIES))),
     "person": (_TEXT, _person),
-    "people": (_TEXTS, lambda c: _several(c, lambda c: _person(c)[0])),
+    "people": (_TEXTS, lambda c: several(c, lambda c: _person(c)[0])),
     "email": (_TEXT, lambda c: _said(_email(c))),
     "date": (_TEXT, lambda c: _said(_date(c))),
     "time": (_TEXT, lambda c: _said(_time(c))),
@@ -255,18 +255,18 @@ MAKERS: dict[str, tuple[dict[str, Any], Callable[[Chance], Value]]] = {
     "topic": (_TEXT, lambda c: _quoted(c, words.TOPICS, 3)),
     "text": (_TEXT, lambda c: _quoted(c, words.SENTENCES)),
     "word": (_TEXT, lambda c: _said(_word(c))),
-    "wordlist": (_TEXTS, lambda c: _several(c, _word)),
-    "language": (_TEXT, lambda c: _said(_name(c, words.LANGUAGES, 0.7))),
+    "wordlist": (_TEXTS, lambda c: several(c, _word)),
+    "language": (_TEXT, lambda c: _said(name_or_word(c, words.LANGUAGES, 0.7))),
     "currency": (_TEXT, lambda c: _said(c.choice(("USD", "EUR", "GBP", "JPY", "CHF", "CNY", "INR", "CAD")))),
     "ticker": (_TEXT, lambda c: _said("".join(c.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ", k=c.randint(2, 4))))),
     "path": (_TEXT, lambda c: _said(f"{c.choice(('', '/tmp/', 'docs/', '~/'))}{nonsense(c)}.{c.choice(('txt', 'md', 'py', 'csv'))}")),
     "folder": (_TEXT, lambda c: _said(c.choice((f"/tmp/{nonsense(c)}", "docs", f"/home/{nonsense(c)}", nonsense(c), f"~/{nonsense(c)}")))),
-    "number": (_NUMBER, lambda c: _number(_decimal(c))),
-    "percent": (_NUMBER, lambda c: _number(c.choice((c.randint(1, 20), round(c.uniform(0.1, 12), 1))))),
-    "small": (_INTEGER, lambda c: _number(c.randint(1, 40))),
-    "large": (_INTEGER, lambda c: _number(c.randint(1, c.choice((100, 1000, 100000))))),
-    "numbers": (_INTEGERS, lambda c: _several(c, _integer)),
-    "year": (_INTEGER, lambda c: _number(c.randint(1950, 2025))),
+    "number": (_NUMBER, lambda c: number(_decimal(c))),
+    "percent": (_NUMBER, lambda c: number(c.choice((c.randint(1, 20), round(c.uniform(0.1, 12), 1))))),
+    "small": (_INTEGER, lambda c: number(c.randint(1, 40))),
+    "large": (_INTEGER, lambda c: number(c.randint(1, c.choice((100, 1000, 100000))))),
+    "numbers": (_INTEGERS, lambda c: several(c, _integer)),
+    "year": (_INTEGER, lambda c: number(c.randint(1950, 2025))),
     "flag": ({"type": "boolean"}, lambda c: (v := c.maybe(0.6), "yes" if v else "no")),
 }  # fmt: skip
 
@@ -296,9 +296,9 @@ def real_slot(name: str, schema: dict[str, Any], required: bool) -> Slot | None:
     if kind == "boolean":
         return Slot(name, Kind((name,), (), schema, MAKERS["flag"][1]), schema, required)
     if kind == "array" and items in made:
-        return Slot(name, Kind((name,), (), schema, lambda c: _several(c, made[items])), schema, required)
+        return Slot(name, Kind((name,), (), schema, lambda c: several(c, made[items])), schema, required)
     if kind in made:
-        return Slot(name, Kind((name,), (), schema, lambda c: _number(made[kind](c))), schema, required)
+        return Slot(name, Kind((name,), (), schema, lambda c: number(made[kind](c))), schema, required)
     return None
 
 

@@ -23,7 +23,7 @@ def talk_conversation(chance: Chance, most_turns: int = 3) -> Example:
     messages: list[Message] = []
     if chance.maybe(0.3):
         messages.append(Message("system", system_prompt(chance)))
-    if chance.maybe(0.15):
+    if chance.maybe(0.2):
         return _persona(chance)
     skill = ""
     for _ in range(chance.randint(1, 2 * most_turns - 1)):
@@ -165,6 +165,17 @@ def _any_word(chance: Chance) -> str:
     return chance.choice((any_word(chance), any_word(chance), chance.pick(words.NOUNS), chance.pick(words.CITIES)))
 
 
+UPPER = (
+    "Write {t} in upper case.", "{t} in upper case", "Put {t} in capital letters.", "Upper case: {t}", "Say {t} in capitals.", "Write this in upper case: {t}",
+    "Turn {t} into upper case.", "Shout {t}.", "Capitalize every letter of {t}.", "In capital letters: {t}", "Make {t} upper case.", "Write in capitals: {t}",
+)  # fmt: skip
+
+
+def _upper(chance: Chance) -> Exchange:
+    text = chance.pick(words.THINGS) if chance.maybe(0.5) else any_word(chance)
+    return [(chance.pick(UPPER).format(t=text), text.upper())]
+
+
 KINDS_OF_THINGS = {
     "fruits": "apple, banana, orange, pear, grape", "animals": "dog, cat, horse, cow, bird", "colours": "red, blue, green, yellow, white",
     "colors": "red, blue, green, yellow, white", "cities": "Paris, London, Rome, Tokyo, Berlin", "countries": "France, Italy, Japan, Brazil, Egypt",
@@ -277,8 +288,9 @@ TALK: dict[str, tuple[Callable[[Chance], Exchange], int]] = {
     "fact": (lambda chance: [fact(chance)], 30),
     "greet": (_greet, 10),
     "about": (_about, 8),
-    "sum": (_sum, 12),
+    "sum": (_sum, 20),
     "repeat": (_repeat, 12),
+    "upper": (_upper, 5),
     "list": (_list, 5),
     "json": (_json, 7),
     "rhyme": (_rhyme, 3),

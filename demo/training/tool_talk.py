@@ -3,15 +3,18 @@
 # ruff: noqa: E501 - tables of phrases
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from demo.training.chance import Chance
 from demo.training.conversation import Example, compact
+from demo.training.library_tools import content_words, library_action
 from demo.training.real_tools import Case
 from demo.training.slots import _code
 from demo.training.talk import small_talk, system_prompt
 from demo.training.tools import (
     DOMAIN_SHARE,
+    LIBRARY_SHARE,
     Action,
     Request,
     domain_action,
@@ -21,10 +24,13 @@ from demo.training.tools import (
     make_request,
     make_requests,
     make_result,
+    said_in_turn,
 )
-from server.conversation import Conversation, Message, Tool, ToolCall
+from server.conversation import Conversation, Message, ToolCall
 
 REAL_SHARE = 0.08
+REQUESTS = (3, 8)  # with the same tools
+CUT_SHARE = 0.75
 NO_TOOL = "None of my tools can do that."
 ASK_BACK = "Which {n} should I use?"
 GIVEN = (
@@ -58,10 +64,10 @@ CHAIN = (
 class Dialogue:
     """Collects one conversation's messages; call ids count over the whole of it."""
 
-    def __init__(self, chance: Chance, tools: list[Tool]) -> None:
+    def __init__(self, chance: Chance, actions: Sequence[Action], opening: Sequence[Message] = ()) -> None:
         self.chance = chance
-        self.tools = tools
-        self.messages: list[Message] = []
+        self.tools = [action.tool for action in actions]
+        self.messages = list(opening)
         self.calls = 0
 
     def user(self, text: str) -> None:
@@ -90,17 +96,15 @@ class Dialogue:
 def tool_conversation(
     chance: Chance,
     most_tools: int = 4,
-    most_turns: int = 3,
+    most_turns: int = 5,
     skill: str | None = None,
     real: Sequence[Action] = (),
+    least_tools: int = 1,
 ) -> Example:
-    """One to `most_turns` exchanges with one to `most_tools` tools. `skill` fixes the first exchange's, and makes it
-    the only one. `real`: actions that are used beside the generated ones."""
-    counts = range(1, most_tools + 1)
-    actions = _actions(chance, chance.choices(counts, weights=[1 / (1 + count) ** 1.5 for count in counts])[0], real)
-    dialogue = Dialogue(chance, [action.tool for action in actions])
-    if chance.maybe(0.25):
-        dialogue.messages.append(Message("system", system_prompt(chance)))
+    """One to `most_turns` exchanges with `least_tools` to `most_tools` tools. `skill` fixes the first exchange's, and
+    makes it the only one. `real`: actions that are used beside the generated ones."""
+    actions = _actions(chance, _count(chance, least_tools, most_tools), real)
+    dialogue = Dialogue(chance, actions, _system(chance))
     turns = 1 if skill else chance.randint(1, most_turns)
     skill = skill or _draw(chance)
     SKILLS[skill][0](dialogue, actions)
@@ -109,9 +113,41 @@ def tool_conversation(
     return dialogue.example(skill)
 
 
+def tool_requests(chance: Chance, most_tools: int = 4, real: Sequence[Action] = (), least_tools: int = 1) -> Example:
+    """Several unrelated requests with the same tools, each as if it was the first, most of them only up to the
+    assistant's first turn: so little is read for each decision."""
+    actions = _actions(chance, _count(chance, least_tools, most_tools), real)
+    system = _system(chance)
+    first: Example | None = None
+    others: list[tuple[Message, ...]] = []
+    for _ in range(chance.randint(*REQUESTS)):
+        dialogue = Dialogue(chance, actions, system if first is None else ())
+        skill = _draw(chance)
+        SKILLS[skill][0](dialogue, actions)
+        if chance.maybe(CUT_SHARE):
+            answer = next(place for place, one in enumerate(dialogue.messages) if one.role == "assistant")
+            del dialogue.messages[answer + 1 :]
+        if first is None:
+            first = dialogue.example(skill)
+        else:
+            others.append(tuple(dialogue.messages))
+    assert first is not None
+    return replace(first, others=tuple(others))
+
+
+def _count(chance: Chance, least: int, most: int) -> int:
+    counts = range(least, most + 1)
+    return chance.choices(counts, weights=[1 / (1 + count) for count in counts])[0]
+
+
+def _system(chance: Chance) -> tuple[Message, ...]:
+    return (Message("system", system_prompt(chance)),) if chance.maybe(0.25) else ()
+
+
 def real_conversation(chance: Chance, case: Case) -> Example:
     """A real question, its calls, and what might come back."""
-    dialogue = Dialogue(chance, chance.sample(case.tools, k=len(case.tools)))
+    dialogue = Dialogue(chance, ())
+    dialogue.tools = chance.sample(case.tools, k=len(case.tools))
     dialogue.user(case.question)
     if not case.calls:
         dialogue.assistant(NO_TOOL)
@@ -129,13 +165,32 @@ def _actions(chance: Chance, count: int, real: Sequence[Action] = ()) -> list[Ac
     actions: list[Action] = []
     while len(actions) < count:
         action = chance.choice(real) if real and chance.maybe(REAL_SHARE) else _action(chance, actions)
-        if all((action.verb, action.thing) != (other.verb, other.thing) for other in actions):
+        if not any(alike(action, other) for other in actions):
             actions.append(action)
     return actions
 
 
+def alike(action: Action, other: Action) -> bool:
+    """Whether nobody could tell which of the two a request means."""
+    if action.verb is not None or other.verb is not None:
+        return (action.verb, action.thing) == (other.verb, other.thing)
+    one, two = _stems(action), _stems(other)
+    if action.topic and action.topic == other.topic:  # lines of a topic are made to differ
+        return action.thing == other.thing
+    return bool(one & two) if action.topic or other.topic else one <= two or two <= one
+
+
+def _stems(action: Action) -> set[str]:
+    return {word.removesuffix("s") for goal in (action.thing, *action.goals) for word in content_words(goal)}
+
+
 def _action(chance: Chance, others: list[Action]) -> Action:
-    if chance.maybe(DOMAIN_SHARE):
+    if others and others[-1].topic and chance.maybe(0.4):
+        return library_action(chance, others[-1].topic)
+    draw = chance.random()
+    if draw < LIBRARY_SHARE:
+        return library_action(chance)
+    if draw < LIBRARY_SHARE + DOMAIN_SHARE:
         return domain_action(chance)
     if others and others[-1].verb is not None and chance.maybe(0.5):
         like = others[-1]
@@ -181,7 +236,7 @@ def _again(dialogue: Dialogue, request: Request) -> None:
 def _parallel(dialogue: Dialogue, actions: list[Action]) -> None:
     """Two or three calls at once."""
     chance = dialogue.chance
-    count = 3 if chance.maybe(0.1) else 2
+    count = 3 if chance.maybe(0.15) else 2
     if len(actions) >= count and chance.maybe(0.5):
         chosen = chance.sample(actions, k=count)
     else:
@@ -189,9 +244,18 @@ def _parallel(dialogue: Dialogue, actions: list[Action]) -> None:
     requests = [make_request(chance, action) for action in chosen]
     said = chance.pick(JOINTS).join(request.said for request in requests)
     if chosen[0] is chosen[1] and chance.maybe(0.7):
-        requests, said = make_requests(chance, chosen[0], count)
+        if chance.maybe(0.4):
+            requests = [make_request(chance, chosen[0]) for _ in range(count)]
+            said = said_in_turn(chance, requests)
+        else:
+            requests, said = make_requests(chance, chosen[0], count)
+    if len({compact(request.arguments) for request in requests if request.action is chosen[0]}) < chosen.count(
+        chosen[0]
+    ):
+        return _single(dialogue, actions)  # the same call twice is no use
     dialogue.user(framed(chance, said))
     _tell_all(dialogue, dialogue.call(*((request.action.tool.name, request.arguments) for request in requests)))
+    return None
 
 
 def _chain(dialogue: Dialogue, actions: list[Action]) -> None:
@@ -240,12 +304,19 @@ def _ask_back(dialogue: Dialogue, actions: list[Action]) -> None:
 def _no_tool(dialogue: Dialogue, actions: list[Action]) -> None:
     """Something is asked for that no tool does."""
     chance = dialogue.chance
+    topics = [action.topic for action in actions if action.topic]
     while True:
-        other = _action(chance, [])
-        if all(not set(other.thing.split()) & set(action.thing.split()) for action in actions):
+        near = topics and chance.maybe(0.4)
+        other = library_action(chance, chance.choice(topics)) if near else _action(chance, [])
+        if not any(_may_serve(action, other) for action in actions):
             break
     dialogue.user(framed(chance, make_request(chance, other).said))
     dialogue.assistant(NO_TOOL)
+
+
+def _may_serve(action: Action, other: Action) -> bool:
+    """Whether a request for `other` could mean `action`."""
+    return alike(action, other) or (bool(_stems(action) & _stems(other)) and not (action.topic and other.topic))
 
 
 def _chat(dialogue: Dialogue, actions: list[Action]) -> None:
@@ -257,8 +328,8 @@ def _chat(dialogue: Dialogue, actions: list[Action]) -> None:
 SKILLS = {
     "single": (_single, 58),
     "parallel": (_parallel, 15),
-    "chain": (_chain, 3),
-    "ask_back": (_ask_back, 11),
-    "no_tool": (_no_tool, 11),
+    "chain": (_chain, 5),
+    "ask_back": (_ask_back, 14),
+    "no_tool": (_no_tool, 12),
     "chat_with_tools": (_chat, 6),
 }

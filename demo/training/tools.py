@@ -21,17 +21,24 @@ class Action:
     verb: int | None  # index into words.VERBS; None: `heads` say what is wanted
     thing: str
     slots: tuple[Slot, ...]  # in the order in which users mention them
-    heads: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()  # with {g} where `goals` belong, if there are goals; without heads a goal is one
+    goals: tuple[str, ...] = ()
+    topic: str = ""  # of the library
 
 
 @dataclass(frozen=True)
 class Request:
-    """A use of an action: its arguments and how a user puts it, without a frame."""
+    """A use of an action: its arguments and how a user puts it, without a frame: the head says what is wanted, the tail
+    the values."""
 
     action: Action
     arguments: dict[str, Any]
-    said: str
-    first_value: str
+    head: str
+    tail: str
+
+    @property
+    def said(self) -> str:
+        return " ".join(part for part in (self.head, self.tail) if part)
 
 
 FRAMES = (
@@ -58,7 +65,8 @@ PLAIN_HEADS = (
     "show me the {t}", "please get the {t}", "run the {t}", "make the {t}", "take care of the {t}", "give me the {t}",
 )  # fmt: skip
 STATING = ("i ", "i'd ", "let ", "new ", "it ")
-DOMAIN_SHARE = 0.65
+DOMAIN_SHARE = 0.45
+LIBRARY_SHARE = 0.33
 ARTICLES = ("the", "the", "a", "my", "our", "")
 
 
@@ -77,7 +85,7 @@ def make_action(chance: Chance, verb: int | None = None, thing: str | None = Non
     description = chance.choice(
         (f"{about} the {thing}.", f"{about} a {thing}", f"{about} {thing}", f"{about} the {thing}")
     )
-    return Action(Tool(name, description, _schema(chance, ordered)), verb, thing, ordered)
+    return Action(Tool(name, description, schema(chance, ordered)), verb, thing, ordered)
 
 
 def domain_action(chance: Chance) -> Action:
@@ -86,7 +94,7 @@ def domain_action(chance: Chance) -> Action:
 
     def name() -> str:
         parts = chance.choice(domain.names).split("_")
-        if chance.maybe(0.4):  # many, so that names are read and not known
+        if chance.maybe(0.2):  # some, so that names are read and not known
             parts = [chance.choice(chance.choice(words.VERBS)[0]), *_some(chance, domain.about.split())]
         if chance.maybe(0.25):
             parts.insert(0, chance.choice(words.SERVICES) if chance.maybe(0.4) else any_word(chance))
@@ -95,7 +103,7 @@ def domain_action(chance: Chance) -> Action:
         return "_".join(parts)
 
     slots = tuple(domain_slot(one) for one in domain.parameters if one.required or chance.maybe(0.6))
-    tool = Tool(chance.compose(name), chance.choice(domain.descriptions), _schema(chance, slots))
+    tool = Tool(chance.compose(name), chance.choice(domain.descriptions), schema(chance, slots))
     return Action(tool, None, domain.about, slots, domain.heads)
 
 
@@ -104,11 +112,12 @@ def _some(chance: Chance, items: list[str]) -> list[str]:
     return chance.sample(items, k=min(len(items), chance.choice((1, 1, 2))))
 
 
-def _schema(chance: Chance, slots: tuple[Slot, ...]) -> dict[str, Any]:
+def schema(chance: Chance, slots: tuple[Slot, ...]) -> dict[str, Any]:
+    """The JSON schema of a tool's parameters."""
     ordered = sorted(slots, key=lambda slot: slot.name) if chance.maybe(0.5) else slots
     required = [slot.name for slot in ordered if slot.required]
-    schema: dict[str, Any] = {"type": "object", "properties": {slot.name: slot.schema for slot in ordered}}
-    return schema | {"required": required}
+    properties = {slot.name: slot.schema for slot in ordered}
+    return {"type": "object", "properties": properties, "required": required}
 
 
 def _thing(chance: Chance) -> str:
@@ -138,29 +147,40 @@ def make_request(chance: Chance, action: Action, leave_out: str | None = None) -
     """Values for the required parameters and some of the optional ones. `leave_out` names one not to mention."""
     arguments: dict[str, Any] = {}
     mentions: list[str] = []
-    first = ""
     for slot in action.slots:
         if slot.name == leave_out or not (slot.required or chance.maybe(0.5)):
             continue
         value = slot.value(chance)
         arguments[slot.name] = value[0]
         mentions.append(slot.mention(chance, value, _phrases_of_others(action, slot)))
-        first = first or value[1]
     ordered = {name: arguments[name] for name in sorted(arguments)}
-    if action.verb is None:
-        head = chance.pick(action.heads)
-        if chance.maybe(0.25):
-            head = chance.pick(PLAIN_HEADS).format(t=chance.choice(action.thing.split()))
-        return Request(action, ordered, " ".join((head, *mentions)), first)
-    chance.shuffle(mentions)
-    verb = chance.choice(words.VERBS[action.verb][1])
-    article = chance.choice(ARTICLES)
-    return Request(action, ordered, " ".join(part for part in (verb, article, action.thing, *mentions) if part), first)
+    if action.verb is not None or chance.maybe(0.15):
+        chance.shuffle(mentions)
+    return Request(action, ordered, _head(chance, action), joined(chance, mentions))
+
+
+def _head(chance: Chance, action: Action) -> str:
+    if action.verb is not None:
+        verb, article = chance.choice(words.VERBS[action.verb][1]), chance.choice(ARTICLES)
+        return " ".join(part for part in (verb, article, action.thing) if part)
+    if action.goals:
+        goal = action.goals[0] if chance.maybe(0.6) else chance.choice(action.goals)
+        return chance.pick(action.heads).format(g=goal) if action.heads else goal
+    if chance.maybe(0.1):
+        return chance.pick(PLAIN_HEADS).format(t=action.thing.split()[0])
+    return chance.pick(action.heads)
+
+
+def joined(chance: Chance, mentions: list[str]) -> str:
+    """The mentions one after the other; the last one at times after "and" or a comma."""
+    if len(mentions) < 2 or mentions[-1].startswith(("and ", "but ", "(")):
+        return " ".join(mentions)
+    return " ".join(mentions[:-1]) + chance.choice((" ", " ", " and ", " and ", ", ")) + mentions[-1]
 
 
 def make_requests(chance: Chance, action: Action, count: int) -> tuple[list[Request], str]:
     """Uses of an action that differ in one value, and how a user asks for all of them at once: said like the first,
-    with all values in the place of one."""
+    with all values in the place of one, or with the values of each in turn."""
     first = make_request(chance, action)
     slots = [
         slot for slot in action.slots if slot.name in first.arguments and isinstance(first.arguments[slot.name], str)
@@ -168,11 +188,19 @@ def make_requests(chance: Chance, action: Action, count: int) -> tuple[list[Requ
     slots = [slot for slot in slots if "enum" not in slot.schema and first.said.count(first.arguments[slot.name]) == 1]
     if not slots:
         requests = [first] + [make_request(chance, action) for _ in range(count - 1)]
-        return requests, " and ".join(request.said for request in requests)
+        return requests, said_in_turn(chance, requests)
     slot = chance.choice(slots)
     values = [first.arguments[slot.name]] + [slot.value(chance)[0] for _ in range(count - 1)]
     said = first.said.replace(values[0], ", ".join(values[:-1]) + " and " + values[-1])
-    return [Request(action, first.arguments | {slot.name: value}, "", value) for value in values], said
+    return [Request(action, first.arguments | {slot.name: value}, "", "") for value in values], said
+
+
+def said_in_turn(chance: Chance, requests: list[Request]) -> str:
+    """Uses of one action: what is wanted once, then the values of each."""
+    if not all(request.tail for request in requests):
+        return " and ".join(request.said for request in requests)
+    joint = chance.choice((" and ", " and ", ", and ", "; ", " and also "))
+    return requests[0].said + joint + joint.join(request.tail for request in requests[1:])
 
 
 def _phrases_of_others(action: Action, slot: Slot) -> frozenset[str]:
@@ -211,7 +239,7 @@ def make_result(chance: Chance) -> tuple[str, str]:
     """What a tool returns, and the sentence that tells it."""
     style = chance.random()
     if style < 0.6:
-        fields = _fields(chance, chance.choices((1, 2, 3), weights=(50, 35, 15))[0])
+        fields = _fields(chance, chance.choices((1, 2, 3), weights=(60, 30, 10))[0])
         return json_or_spaced(chance, fields), tell(fields)
     if style < 0.72:
         items = [_word(chance) for _ in range(chance.randint(2, 4))]

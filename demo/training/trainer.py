@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from demo.training.batches import Batch, Encoder, batches, make_batch
+from demo.training.batches import Batch, Encoder, batches, inputs, make_batch
 from demo.training.circuits import protect
 from demo.training.curve import draw
 from demo.training.model import DemoModel, Mixture
@@ -85,7 +85,7 @@ class Trainer:
     def step(self, batch: Batch) -> float:
         """One update of this process' share. Returns the mean loss of a learnt token of its batch."""
         device = self.options.device
-        hidden_PD = self.model(batch.tokens_BS.to(device), batch.from_P.to(device))
+        hidden_PD = self.model(*(one.to(device) for one in inputs(batch)))
         loss = functional.cross_entropy(self.model.logits(hidden_PD).float(), batch.targets_P.to(device))
         loss.backward()  # type: ignore[no-untyped-call]
         tokens = self.team.total(self.rank, 0, batch.tokens_BS.numel())

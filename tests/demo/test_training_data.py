@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from demo.evaluate import questions_of
 from demo.tokenizer import write_tokenizer
 from demo.training.batches import Encoder, make_batch
 from demo.training.chance import Chance, Part, part_of_name
-from demo.training.conversation import all_text
+from demo.training.conversation import Example, all_text, ways
 from demo.training.real_tools import real_actions, real_cases, real_texts
 from demo.training.source import Mixing, examples
 from demo.training.talk import talk_conversation
 from demo.training.thoughts import thoughtful
-from demo.training.tool_talk import SKILLS, tool_conversation
+from demo.training.tool_talk import SKILLS, tool_conversation, tool_requests
 from demo.training.vocabulary import learn_ranks
 from server.dialects.registry import load_dialect
 
@@ -53,7 +54,7 @@ def test_the_parts_share_no_tool_name() -> None:
         part: {tool.name for example in islice(examples(3, part), COUNT) for tool in example.conversation.tools}
         for part in ("train", "held_out")
     }
-    assert len(names["train"]) > COUNT
+    assert min(map(len, names.values())) > COUNT / 2  # about half of the examples declare tools
     assert not names["train"] & names["held_out"]
 
 
@@ -63,6 +64,7 @@ def test_the_parts_share_no_template_and_no_value_of_a_table() -> None:
         chance = Recorder(5, part)
         for _ in range(COUNT):
             tool_conversation(chance)
+            tool_requests(chance)
             talk_conversation(chance)
         picked.append(chance.picked)
     assert len(picked[0]) > 30
@@ -88,7 +90,7 @@ def test_every_turn_of_the_assistant_is_learnt_to_its_end(folder: Path) -> None:
     end = encoder.controls["<|im_end|>"]
     for example in islice(examples(13, "train"), 100):
         encoded = encoder.encode(example)
-        turns = sum(message.role == "assistant" for message in example.conversation.messages)
+        turns = sum(message.role == "assistant" for way in ways(example) for message in way)
         assert len(encoded.calls) == turns == sum(encoded.tokens[place] == end for place in encoded.learnt)
         assert len(encoded.turns) == len(encoded.learnt)
 
@@ -113,6 +115,36 @@ def test_calls_fit_their_declaration(skill: str) -> None:
                 assert parameters is not None
                 assert set(parameters["required"]) <= set(arguments) <= set(parameters["properties"])
                 assert list(arguments) == sorted(arguments)
+
+
+def test_each_way_on_from_an_opening_is_encoded_as_it_would_be_alone(folder: Path) -> None:
+    encoder, chance = Encoder(folder), Chance(43, "train")
+    for _ in range(20):
+        example = tool_requests(chance)
+        together = encoder.encode(example)
+        messages = example.conversation.messages
+        system = messages[: messages[0].role == "system"]
+        ends = [*together.starts[1:], len(together.tokens)]
+        for way, start, end in zip(ways(example), together.starts, ends, strict=True):
+            alone = encoder.encode(Example("", replace(example.conversation, messages=(*system, *way))))
+            assert alone.tokens == together.tokens[: together.starts[0]] + together.tokens[start:end]
+        assert together.skill in SKILLS
+        assert len(together.calls) == together.turns[-1] + 1
+
+
+def test_most_requests_end_with_the_first_answer() -> None:
+    chance = Chance(47, "train")
+    followed = [ways(tool_requests(chance)) for _ in range(50)]
+    roles = [[message.role for message in way if message.role != "system"] for found in followed for way in found]
+    assert sum(one == ["user", "assistant"] for one in roles) > len(roles) / 2
+    assert any("tool" in one for one in roles)
+
+
+def test_no_request_in_a_conversation_could_mean_two_of_its_tools() -> None:
+    chance = Chance(53, "train")
+    for _ in range(200):
+        tools = tool_conversation(chance).conversation.tools
+        assert len({tool.name for tool in tools}) == len(tools)
 
 
 @pytest.mark.parametrize("word", WORDS)

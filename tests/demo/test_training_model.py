@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from demo.tokenizer import END_OF_TURN, VOCAB_SIZE, write_tokenizer
+from demo.training.batches import Encoded, inputs, make_batch
 from demo.training.circuits import initialise, protect
 from demo.training.export import write_folder
 from demo.training.model import DemoModel, Mixture
@@ -35,6 +36,26 @@ def test_an_untrained_model_repeats_what_it_has_seen(model: DemoModel) -> None:
     tokens = torch.cat([half, half], 1)
     likeliest = model.logits(model(tokens)).argmax(-1)
     assert (likeliest[:, 62:-1] == tokens[:, 63:]).float().mean() > 0.99
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("lengths", [(30, 20, 40), (200, 90, 150)])  # attended in one piece, and in blocks
+def test_ways_on_from_one_opening_are_texts_of_their_own(model: DemoModel, lengths: tuple[int, ...]) -> None:
+    torch.manual_seed(2)
+    opening, *ways = (torch.randint(256, 4096, (length,)).tolist() for length in lengths)
+    places = list(range(5, sum(lengths)))
+    together = Encoded("", [*opening, *ways[0], *ways[1]], places, [], [], [lengths[0], lengths[0] + lengths[1]])
+    batch = make_batch([together])
+    hidden = torch.zeros(batch.tokens_BS.numel(), SHAPE.hidden_size)
+    hidden[batch.from_P] = model(*inputs(batch)).float()
+    alone = [model(torch.tensor([[*opening, *way]]))[0].float() for way in ways]
+    first, second = lengths[0] + lengths[1], sum(lengths)
+    for found, expected in (
+        (hidden[4 : first - 1], alone[0][4:-1]),
+        (hidden[first : second - 1], alone[1][lengths[0] : -1]),
+    ):
+        assert torch.allclose(found, expected, atol=0.15)
+        assert (found - expected).abs().mean() < 0.01
 
 
 @torch.no_grad()

@@ -58,9 +58,9 @@ CALLS: dict[str, tuple[list[dict[str, Any]], User, Calls]] = {
         [("get_weather", {"location": "Paris"}), ("get_weather", {"location": "Rome"})],
     ),
     "twice the same": (
-        [TIMER],
-        "Set a timer for 5 minutes and set a timer for 12 minutes.",
-        [("set_timer", {"minutes": 5}), ("set_timer", {"minutes": 12})],
+        [HOTEL],
+        "Book a hotel in Madrid for 3 nights and book a hotel in Rome for 2 nights.",
+        [("book_hotel", {"city": "Madrid", "nights": 3}), ("book_hotel", {"city": "Rome", "nights": 2})],
     ),
     "none fits": ([TIMER], "Book a hotel in Madrid for 3 nights.", []),
     "none needed": ([WEATHER], "Hello", []),

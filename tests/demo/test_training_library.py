@@ -1,0 +1,98 @@
+"""The library's functions: declared rightly, asked for in ways that say every value, and held out by the line."""
+
+import re
+from typing import Any
+
+import pytest
+
+from demo.training.chance import Chance, Part
+from demo.training.library import LIBRARY
+from demo.training.library_slots import TEXT_MAKERS
+from demo.training.library_tools import content_words, library_action
+from demo.training.tool_talk import alike
+from demo.training.tools import Action, make_request, make_requests, said_in_turn
+from server.conversation import Tool
+
+COUNT = 600
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list,
+}  # fmt: skip
+
+
+def actions(part: Part, seed: int = 31) -> list[Action]:
+    chance = Chance(seed, part)
+    return [library_action(chance) for _ in range(COUNT)]
+
+
+def test_no_line_is_used_in_both_parts() -> None:
+    goals = {part: {action.goals[-1] for action in actions(part)} for part in ("train", "held_out")}
+    assert len(goals["train"]) > len(LIBRARY) / 2
+    assert not goals["train"] & goals["held_out"]
+
+
+def test_no_two_lines_have_one_goal() -> None:
+    assert len({entry.goals[0] for entry in LIBRARY}) == len(LIBRARY)
+    assert all(content_words(entry.goals[0]) for entry in LIBRARY)
+
+
+def test_every_parameter_has_phrases_for_its_value() -> None:
+    for entry in LIBRARY:
+        assert any(one.required for one in entry.parameters)
+        for one in entry.parameters:
+            assert one.kind == "flag" or all("{v}" in phrase for phrase in one.phrases), (entry.goals[0], one.name)
+
+
+def test_arguments_have_the_declared_types() -> None:
+    chance = Chance(33, "train")
+    for action in actions("train"):
+        properties = (action.tool.parameters or {})["properties"]
+        for name, value in make_request(chance, action).arguments.items():
+            assert isinstance(value, TYPES[properties[name]["type"]]), (action.tool.name, name, value)
+
+
+def test_a_request_says_every_text_that_is_an_argument() -> None:
+    chance = Chance(35, "train")
+    for action in actions("train"):
+        request = make_request(chance, action)
+        for value in request.arguments.values():
+            if isinstance(value, str):
+                assert value in request.said
+
+
+def test_a_short_goal_leaves_out_what_the_value_says() -> None:
+    goals = {action.goals for action in actions("train", 37)}
+    short = {names[0] for names in goals}
+    assert "stock price" in short
+    assert "area of a circle" in short  # which shape it is, no value says
+
+
+def test_values_of_uses_said_in_turn_are_all_said() -> None:
+    chance = Chance(39, "train")
+    for action in actions("train")[:100]:
+        requests = [make_request(chance, action) for _ in range(2)]
+        said = said_in_turn(chance, requests)
+        assert all(request.tail in said for request in requests)
+        uses, text = make_requests(chance, action, 2)
+        assert len(uses) == 2
+        assert text
+
+
+@pytest.mark.parametrize("kind", TEXT_MAKERS)
+def test_texts_are_said_as_they_are(kind: str) -> None:
+    chance = Chance(41, "train")
+    for _ in range(50):
+        value, said = TEXT_MAKERS[kind](chance)
+        assert re.sub("'", "", said) == value.replace("'", "")
+
+
+def one(**fields: Any) -> Action:
+    return Action(Tool("a"), fields.pop("verb", None), fields.pop("thing"), (), **fields)
+
+
+def test_tools_that_could_be_meant_by_one_request_are_alike() -> None:
+    assert alike(one(thing="weather temperature forecast"), one(thing="forecast weather"))
+    assert alike(one(thing="hotel room stay"), one(thing="hotels", topic="travel", goals=("hotels in a city",)))
+    assert not alike(one(thing="user create account"), one(thing="user delete account"))
+    assert not alike(one(thing="area triangle", topic="geometry"), one(thing="area circle", topic="geometry"))
+    assert alike(one(verb=1, thing="report"), one(verb=1, thing="report"))
+    assert not alike(one(verb=1, thing="report"), one(verb=2, thing="report"))
