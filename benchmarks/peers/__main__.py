@@ -9,6 +9,8 @@ kept in FOLDER/results.jsonl as it comes.
 import argparse
 import asyncio
 import json
+import signal
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +27,7 @@ FOREIGN = 0.1
 
 def main() -> None:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server in turn is ended, too
     results: dict[tuple[str, str, str], Result] = {}
     bandwidths = [read_bandwidth()]
     for server in all_servers(options.folder.resolve()):

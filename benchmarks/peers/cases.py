@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from server.commands.bench import WORDS
-from server.commands.load import LoadClient, Outcome, run_level
+from server.commands.load import UNFINISHED, LoadClient, Outcome, run_level
 
 LIMIT = 400.0  # seconds a case may take
 
@@ -74,6 +74,9 @@ def _body(common: dict[str, Any], prompt: str, answer: int) -> dict[str, Any]:
 
 
 def _result(case: Case, outcomes: list[Outcome], seconds: float) -> Result:
+    for one in outcomes:
+        if one.error == UNFINISHED and one.gaps:  # transformers neither says [DONE] nor counts; each piece is a token
+            one.error, one.completion_tokens = None, one.completion_tokens or len(one.gaps) + 1
     good = [one for one in outcomes if one.error is None]
     first = _median(one.first_text for one in good if one.first_text is not None)
     each = _median(

@@ -57,7 +57,7 @@ def all_servers(peers: Path) -> list[Server]:
             _llama(peers, checkpoint, "bf16", cases),
             _vllm(peers, checkpoint, tuple(case for case in cases if case not in PREFIX)),
         ]
-    found.append(_transformers(peers, "k2-small", ("prefill 512", "1 stream")))
+    found.append(_transformers(peers, "k2-small", ("1 stream",)))
     for packed, gguf in (("int8", "Q8_0"), ("int4", "Q4_K_M")):
         found += [_ours(peers, "k2-small", SOME, packed), _llama(peers, "k2-small", gguf, SOME, packed)]
     return found
@@ -98,7 +98,10 @@ class Running:
     """A server's processes, from its start until it is ready, and their end."""
 
     def __init__(self, server: Server, log: Path, patience: float) -> None:
-        """Raises TimeoutError if it is not ready after `patience` seconds, or ends before."""
+        """Raises TimeoutError if it is not ready after `patience` seconds or ends before, and OSError if something else
+        answers at its port."""
+        if any(self._healthy(path) for path in ("/ready", "/health")):
+            raise OSError(f"something answers at {URL} already: end it first")
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", **server.environment}
         with log.open("w") as out:
             self._process = subprocess.Popen(

@@ -18,6 +18,7 @@ import httpx
 
 from server.commands.api import chunk_error, error_text
 
+UNFINISHED = "the stream ended without [DONE]"
 END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
 
 
@@ -134,7 +135,7 @@ def _read(response: _Response, outcome: Outcome) -> None:
             outcome.gaps.append(when - last_text)
         last_text = when
     if not finished and outcome.error is None:
-        outcome.error = "the stream ended without [DONE]"
+        outcome.error = UNFINISHED
 
 
 def _has_text(chunk: dict[str, Any]) -> bool:
