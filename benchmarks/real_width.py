@@ -44,11 +44,13 @@ PROMPTS = (
 
 
 def write_checkpoint(folder: Path, tokenizer: Path, format: str, layers: int, experts: int) -> None:
-    """In the layout of Kimi-K2-Instruct (fp8) or of Kimi-K2.5 (int4), without what sees."""
-    name = "Kimi-K2-Instruct" if format == "fp8" else "Kimi-K2.5"
+    """In the layout of Kimi-K2-Instruct (fp8, or bf16 in its place) or of Kimi-K2.5 (int4), without what sees."""
+    name = "Kimi-K2.5" if format == "int4" else "Kimi-K2-Instruct"
     raw: dict[str, Any] = json.loads((PUBLISHED / f"{name}.json").read_text())
     language_model = raw.get("text_config", raw)
     language_model |= {"num_hidden_layers": layers, "n_routed_experts": experts}
+    if format == "bf16":
+        del language_model["quantization_config"]
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(raw, indent=1))
     for file in TOKENIZER:
@@ -213,7 +215,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with Kimi's tokenizer and template")
-    parser.add_argument("--format", choices=("fp8", "int4"), default="fp8")
+    parser.add_argument("--format", choices=("fp8", "int4", "bf16"), default="fp8")
     parser.add_argument("--layers", type=int, default=2, help="the first is dense")
     parser.add_argument("--experts", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=32, help="of each answer")
