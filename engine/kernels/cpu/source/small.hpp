@@ -30,15 +30,18 @@ static void rms_norm(Rows x, int64_t tokens, int64_t width, const bf16* weight, 
     });
 }
 
+static inline void add_row(const bf16* a, const bf16* b, int64_t width, bf16* to) {
+    int64_t i = 0;
+    for (; i + LANES <= width; i += LANES) store(to + i, load(a + i) + load(b + i));
+    for (; i < width; i++) to[i] = to_bf16(to_float(a[i]) + to_float(b[i]));
+}
+
 // sums = x + delta, out = its norm.
 static void add_rms_norm(Rows x, Rows delta, int64_t tokens, int64_t width, const bf16* weight, float eps, Rows sums,
                          Rows out) {
     each_token(tokens, width, [&](int64_t t) {
-        const bf16 *a = x.data + t * x.stride, *b = delta.data + t * delta.stride;
         bf16* to = sums.data + t * sums.stride;
-        int64_t i = 0;
-        for (; i + LANES <= width; i += LANES) store(to + i, load(a + i) + load(b + i));
-        for (; i < width; i++) to[i] = to_bf16(to_float(a[i]) + to_float(b[i]));
+        add_row(x.data + t * x.stride, delta.data + t * delta.stride, width, to);
         norm_row(to, weight, width, eps, out.data + t * out.stride);
     });
 }
@@ -46,11 +49,7 @@ static void add_rms_norm(Rows x, Rows delta, int64_t tokens, int64_t width, cons
 // out = a + b.
 static void add(Rows a, Rows b, int64_t tokens, int64_t width, Rows out) {
     each_token(tokens, width, [&](int64_t t) {
-        const bf16 *x = a.data + t * a.stride, *y = b.data + t * b.stride;
-        bf16* to = out.data + t * out.stride;
-        int64_t i = 0;
-        for (; i + LANES <= width; i += LANES) store(to + i, load(x + i) + load(y + i));
-        for (; i < width; i++) to[i] = to_bf16(to_float(x[i]) + to_float(y[i]));
+        add_row(a.data + t * a.stride, b.data + t * b.stride, width, out.data + t * out.stride);
     });
 }
 
