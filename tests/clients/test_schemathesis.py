@@ -26,7 +26,8 @@ FLAGS = ["--model-alias", "*", "--max-model-len", "256", "--max-json-string", "2
 def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
     with serving(tmp_path, *FLAGS) as url:
         command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"{url}/openapi.json"]
-        command += ["--checks", "not_a_server_error", "--max-examples", EXAMPLES, "--workers", "4", "--seed", "1"]
+        # One worker: with several, `ast.parse` may fail on Python 3.11 (python/cpython#106905), and the run with it.
+        command += ["--checks", "not_a_server_error", "--max-examples", EXAMPLES, "--workers", "1", "--seed", "1"]
         command += ["--continue-on-failure", "--suppress-health-check", "all", "--request-timeout", "120"]
         before = statuses(url)
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
