@@ -6,7 +6,7 @@ from demo.training.chance import Chance
 from demo.training.library import LIBRARY, Entry
 from demo.training.library_slots import library_slot
 from demo.training.slots import Slot, any_word
-from demo.training.tools import Action, schema
+from demo.training.tools import Action, lengthened, schema
 from demo.training.words import SERVICES
 from server.conversation import Tool
 
@@ -59,6 +59,7 @@ def _name(chance: Chance, entry: Entry) -> str:
     parts = [*filter(None, (chance.choice(entry.family.verbs),)), *goal]
     if chance.maybe(0.25):
         parts.insert(0, chance.choice((entry.topic, entry.topic, chance.choice(SERVICES), any_word(chance))))
+    parts = lengthened(chance, parts)
     if chance.maybe(0.1):
         return parts[0] + "".join(part.capitalize() for part in parts[1:])
     return "_".join(parts)

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from demo.presets import Shape
+from demo.training.gradients import attend, blocks, mean_loss
 from demo.training.shape import EPS, ROPE_THETA, VOCABULARY
-
-SHORT, BLOCK = 256, 128  # a text up to SHORT is attended in one piece, a longer one by BLOCK queries
 
 
 class DemoModel(nn.Module):
@@ -51,6 +50,10 @@ class DemoModel(nn.Module):
 
     def logits(self, hidden_XD: Tensor) -> Tensor:
         return linear(hidden_XD, self.head)
+
+    def loss(self, hidden_PD: Tensor, targets_P: Tensor) -> Tensor:
+        """Mean cross-entropy of the logits."""
+        return mean_loss(hidden_PD, self.head, targets_P)
 
 
 class Layer(nn.Module):
@@ -198,13 +201,6 @@ class Unsort(torch.autograd.Function):
         return grad_MD.index_select(0, ctx.saved_tensors[0]), None
 
 
-def blocks(length: int) -> list[tuple[int, int]]:
-    """Pieces of a text, (first query, end), that are attended together. Long texts are cut, so that there are no scores
-    of later keys."""
-    block = length if length <= SHORT else BLOCK
-    return [(first, min(first + block, length)) for first in range(0, length, block)]
-
-
 def hidden_keys(ways_BS: Tensor) -> list[Tensor]:
     """For each of the blocks, what to add to the scores [B, 1, queries, keys]: -inf for later keys and those of another
     way."""
@@ -215,18 +211,6 @@ def hidden_keys(ways_BS: Tensor) -> list[Tensor]:
         mask = torch.zeros(hidden.shape, dtype=torch.bfloat16, device=ways_BS.device)
         masks.append(mask.masked_fill_(hidden, -torch.inf)[:, None])
     return masks
-
-
-def attend(query_BHSQ: Tensor, key_BHSQ: Tensor, value_BHSV: Tensor, masks: list[Tensor]) -> Tensor:
-    """Attention with scores written out: on a CPU this takes half the time of the fused kernel."""
-    B, H, S, Q = query_BHSQ.shape
-    query, key, value = (x.flatten(0, 1) for x in (query_BHSQ / math.sqrt(Q), key_BHSQ, value_BHSV))
-    out = []
-    for (first, end), mask in zip(blocks(S), masks, strict=True):
-        scores = query[:, first:end] @ key[:, :end].mT
-        scores = torch.unflatten(scores, 0, (B, H)).add_(mask).flatten(0, 1)
-        out.append(scores.softmax(-1) @ value[:, :end])
-    return torch.unflatten(torch.cat(out, 1) if len(out) > 1 else out[0], 0, (B, H))
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:

@@ -9,7 +9,9 @@ from typing import Any
 from demo.training import words
 from demo.training.chance import Chance
 from demo.training.domains import Parameter
+from demo.training.phrasing import naming
 
+COMPOSED_SHARE = 0.5
 Value = tuple[Any, str]  # the argument, and how a user says it
 
 
@@ -55,7 +57,8 @@ class Slot:
         phrases = [phrase for phrase in self.kind.phrases if phrase not in others]
         if phrases and chance.maybe(self.kind.natural):
             return chance.choice(phrases).format(v=said)
-        return chance.pick(NAMED).format(n=self.spoken, v=said)
+        composed = chance.part == "train" and chance.maybe(COMPOSED_SHARE)
+        return (naming(chance) if composed else chance.pick(NAMED)).format(n=self.spoken, v=said)
 
 
 NAMED = (

@@ -16,7 +16,7 @@ TOOL_SHARE = 0.5
 THINKING_SHARE = 0.1
 CASE_SHARE = 0.05
 REQUESTS_SHARE = 0.75
-LONG_SHARE, LONG_TOOLS = 0.02, (6, 12)  # conversations of one to two thousand tokens
+LONG_SHARE, LONG_TOOLS = 0.03, (6, 14)  # conversations of one to two thousand tokens
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from demo.training import words
 from demo.training.chance import Chance
 from demo.training.conversation import Example, compact
-from demo.training.facts import fact
-from demo.training.slots import any_word, nonsense
+from demo.training.facts import fact, nothing_known
+from demo.training.phrasing import persona, riddle
+from demo.training.slots import _code, _decimal, _email, any_word, nonsense
 from server.conversation import Conversation, Message
 
 Exchange = list[tuple[str, str]]
@@ -16,6 +17,9 @@ WHAT_I_AM = (
     "I am the demonstration model of Abruzzi: a small model of Kimi K2's architecture with 10 million parameters."
 )
 UNKNOWN = "I do not know."
+COMPOSED_SHARE = 0.6
+# Rounds of short questions: much is learnt for what is read.
+ROUNDS, ROUND_SHARE, LONGEST_ROUND = ("fact", "sum", "upper", "repeat", "unknown"), 0.4, (6, 14)
 
 
 def talk_conversation(chance: Chance, most_turns: int = 3) -> Example:
@@ -25,9 +29,12 @@ def talk_conversation(chance: Chance, most_turns: int = 3) -> Example:
         messages.append(Message("system", system_prompt(chance)))
     if chance.maybe(0.2):
         return _persona(chance)
+    topics, count = list(TALK), chance.randint(1, 2 * most_turns - 1)
+    if most_turns > 1 and chance.maybe(ROUND_SHARE):
+        topics, count = list(ROUNDS), chance.randint(*LONGEST_ROUND)
     skill = ""
-    for _ in range(chance.randint(1, 2 * most_turns - 1)):
-        name = chance.choices(list(TALK), weights=[weight for _, weight in TALK.values()])[0]
+    for _ in range(count):
+        name = chance.choices(topics, weights=[TALK[topic][1] for topic in topics])[0]
         skill = skill or name
         for question, answer in TALK[name][0](chance):
             messages += [Message("user", question), Message("assistant", answer)]
@@ -70,8 +77,11 @@ WHO = (
 
 def _persona(chance: Chance) -> Example:
     name = chance.pick(words.FIRST_NAMES) if chance.maybe(0.4) else any_word(chance).capitalize()
-    system = Message("system", chance.pick(NAMING).format(n=name))
-    messages = [system, Message("user", chance.pick(WHO)), Message("assistant", f"I am {name}.")]
+    naming, question = chance.pick(NAMING), chance.pick(WHO)
+    if chance.part == "train" and chance.maybe(COMPOSED_SHARE):
+        naming, question = persona(chance)
+    system = Message("system", naming.format(n=name))
+    messages = [system, Message("user", question), Message("assistant", f"I am {name}.")]
     if chance.maybe(0.5):
         for question, answer in small_talk(chance):
             messages += [Message("user", question), Message("assistant", answer)]
@@ -152,10 +162,13 @@ REPEAT = (
 
 
 def _repeat(chance: Chance) -> Exchange:
-    if chance.maybe(0.4):
+    draw = chance.random()
+    if draw < 0.3:
         text = chance.pick(words.SENTENCES)
-    else:
+    elif draw < 0.8:
         text = " ".join(_any_word(chance) for _ in range(chance.randint(1, 8)))
+    else:
+        text = chance.choice((" ", ", ", "_", " ", ",")).join(_hard(chance) for _ in range(chance.randint(1, 4)))
     return [(chance.pick(REPEAT).format(t=text), text)]
 
 
@@ -165,6 +178,12 @@ def _any_word(chance: Chance) -> str:
     return chance.choice((any_word(chance), any_word(chance), chance.pick(words.NOUNS), chance.pick(words.CITIES)))
 
 
+def _hard(chance: Chance) -> str:
+    """What is easily copied wrongly: figures, codes, addresses, names of functions."""
+    made = chance.choice((str(chance.randint(100, 99999)), str(_decimal(chance)), _code(chance), _email(chance), ""))
+    return made or "_".join(any_word(chance) for _ in range(chance.randint(2, 4)))
+
+
 UPPER = (
     "Write {t} in upper case.", "{t} in upper case", "Put {t} in capital letters.", "Upper case: {t}", "Say {t} in capitals.", "Write this in upper case: {t}",
     "Turn {t} into upper case.", "Shout {t}.", "Capitalize every letter of {t}.", "In capital letters: {t}", "Make {t} upper case.", "Write in capitals: {t}",
@@ -172,7 +191,9 @@ UPPER = (
 
 
 def _upper(chance: Chance) -> Exchange:
-    text = chance.pick(words.THINGS) if chance.maybe(0.5) else any_word(chance)
+    text = chance.pick(words.THINGS) if chance.maybe(0.4) else any_word(chance)
+    if chance.maybe(0.25):
+        text += f" {any_word(chance)}"
     return [(chance.pick(UPPER).format(t=text), text.upper())]
 
 
@@ -281,16 +302,20 @@ def _unknown(chance: Chance) -> Exchange:
     word = chance.choice(
         (nonsense(chance), any_word(chance).capitalize(), chance.pick(words.LAST_NAMES), chance.pick(words.TOPICS))
     )
+    if chance.part == "train" and chance.maybe(COMPOSED_SHARE):
+        return [(riddle(chance, word, any_word(chance)), UNKNOWN)]
+    if chance.maybe(0.25):
+        return [(nothing_known(chance, nonsense(chance).capitalize()), UNKNOWN)]
     return [(chance.pick(RIDDLES).format(w=word, y=chance.randint(1900, 2090)), UNKNOWN)]
 
 
 TALK: dict[str, tuple[Callable[[Chance], Exchange], int]] = {
-    "fact": (lambda chance: [fact(chance)], 30),
-    "greet": (_greet, 10),
+    "fact": (lambda chance: [fact(chance)], 34),
+    "greet": (_greet, 8),
     "about": (_about, 8),
-    "sum": (_sum, 20),
+    "sum": (_sum, 16),
     "repeat": (_repeat, 12),
-    "upper": (_upper, 5),
+    "upper": (_upper, 7),
     "list": (_list, 5),
     "json": (_json, 7),
     "rhyme": (_rhyme, 3),

@@ -9,6 +9,7 @@ from demo.training import words
 from demo.training.chance import Chance
 from demo.training.conversation import compact
 from demo.training.domains import DOMAINS
+from demo.training.phrasing import framing, questioning
 from demo.training.slots import Slot, _code, _decimal, _integer, _word, any_word, domain_slot, make_slot
 from server.conversation import Tool
 
@@ -64,7 +65,20 @@ PLAIN_HEADS = (
     "get the {t}", "check the {t}", "I need the {t}", "do the {t}", "use the {t} tool", "find the {t}",
     "show me the {t}", "please get the {t}", "run the {t}", "make the {t}", "take care of the {t}", "give me the {t}",
 )  # fmt: skip
+BY_NAME = (
+    "use {t}",
+    "call {t}",
+    "run {t}",
+    "use the tool {t}",
+    "call the function {t}",
+    "{t}",
+    "try {t}",
+    "use {t} now",
+)
 STATING = ("i ", "i'd ", "let ", "new ", "it ")
+COMPOSED_SHARE = 0.5
+LENGTHENED_SHARE = 0.15
+NAME_SHARE, DESCRIPTION_SHARE = 0.04, 0.06  # requests in the words of the declaration
 DOMAIN_SHARE = 0.45
 LIBRARY_SHARE = 0.33
 ARTICLES = ("the", "the", "a", "my", "our", "")
@@ -98,6 +112,7 @@ def domain_action(chance: Chance) -> Action:
             parts = [chance.choice(chance.choice(words.VERBS)[0]), *_some(chance, domain.about.split())]
         if chance.maybe(0.25):
             parts.insert(0, chance.choice(words.SERVICES) if chance.maybe(0.4) else any_word(chance))
+        parts = lengthened(chance, parts)
         if chance.maybe(0.15):
             return parts[0] + "".join(part.capitalize() for part in parts[1:])
         return "_".join(parts)
@@ -105,6 +120,14 @@ def domain_action(chance: Chance) -> Action:
     slots = tuple(domain_slot(one) for one in domain.parameters if one.required or chance.maybe(0.6))
     tool = Tool(chance.compose(name), chance.choice(domain.descriptions), schema(chance, slots))
     return Action(tool, None, domain.about, slots, domain.heads)
+
+
+def lengthened(chance: Chance, parts: list[str]) -> list[str]:
+    """The parts of a name, in training at times with a word more, so that names are read to their end."""
+    if chance.part == "train" and chance.maybe(LENGTHENED_SHARE):
+        place = chance.randint(0, len(parts))
+        return [*parts[:place], any_word(chance), *parts[place:]]
+    return parts
 
 
 def _some(chance: Chance, items: list[str]) -> list[str]:
@@ -135,6 +158,7 @@ def _tool_name(chance: Chance, verb: int, thing: str) -> str:
         parts.insert(0, chance.choice(words.SERVICES))
     if chance.maybe(0.06):
         parts.append(chance.choice(("v1", "v2", "tool", "api", "info", "data")))
+    parts = lengthened(chance, parts)
     style = chance.random()
     if style < 0.7:
         return "_".join(parts)
@@ -160,6 +184,11 @@ def make_request(chance: Chance, action: Action, leave_out: str | None = None) -
 
 
 def _head(chance: Chance, action: Action) -> str:
+    if chance.part == "train" and chance.maybe(NAME_SHARE):
+        return chance.choice(BY_NAME).format(t=action.tool.name)
+    if chance.part == "train" and action.verb is None and action.tool.description and chance.maybe(DESCRIPTION_SHARE):
+        text = action.tool.description.rstrip(".")
+        return text[0].lower() + text[1:]
     if action.verb is not None:
         verb, article = chance.choice(words.VERBS[action.verb][1]), chance.choice(ARTICLES)
         return " ".join(part for part in (verb, article, action.thing) if part)
@@ -213,8 +242,12 @@ def _phrases_of_others(action: Action, slot: Slot) -> frozenset[str]:
 def framed(chance: Chance, said: str) -> str:
     """A request as a message."""
     start = said.lower()
-    frames = QUESTIONS if start.startswith(ASKING) else STATEMENTS if start.startswith(STATING) else FRAMES
-    text = chance.pick(frames).format(r=said)
+    asking, stating = start.startswith(ASKING), start.startswith(STATING)
+    if chance.part == "train" and chance.maybe(COMPOSED_SHARE):
+        frame = questioning(chance) if asking or stating else framing(chance)
+    else:
+        frame = chance.pick(QUESTIONS if asking else STATEMENTS if stating else FRAMES)
+    text = frame.format(r=said)
     return text[0].upper() + text[1:] if chance.maybe(0.8) else text
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from demo.training.batches import Batch, Encoder, batches, inputs, make_batch
@@ -86,7 +85,7 @@ class Trainer:
         """One update of this process' share. Returns the mean loss of a learnt token of its batch."""
         device = self.options.device
         hidden_PD = self.model(*(one.to(device) for one in inputs(batch)))
-        loss = functional.cross_entropy(self.model.logits(hidden_PD).float(), batch.targets_P.to(device))
+        loss = self.model.loss(hidden_PD, batch.targets_P.to(device))
         loss.backward()  # type: ignore[no-untyped-call]
         tokens = self.team.total(self.rank, 0, batch.tokens_BS.numel())
         self.team.average(list(self.owned.values()))
