@@ -1,12 +1,18 @@
-"""EngineCore: one step of the engine, synchronous. What the engine process loops over and what tests drive.
+"""EngineCore: one step of the engine. What the engine process loops over and what tests drive.
 
-grammars that are compiled -> schedule -> run -> commit
+grammars that are compiled -> schedule -> start -> finish -> commit
+
+With `ahead`, for devices that compute by themselves, the next step is planned and started before this one is finished:
+
+    device    | step 1           | step 2            | step 3
+    host      plan 1, plan 2     | commit 1, plan 3  | commit 2, plan 4  | ...
 """
 
 import logging
 import time
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import msgspec
 
@@ -26,14 +32,25 @@ NO_MEMORY = (
 
 
 class StepRunner(Protocol):
-    """Runs a plan on a device, and calls `meanwhile` while that computes."""
+    """Runs plans on a device; see engine.runner.runner. What `start` returns is its own affair."""
 
-    def run(self, plan: StepPlan, meanwhile: Callable[[], None] | None = None) -> StepResult: ...
+    def start(self, plan: StepPlan, before: Any = None) -> Any: ...
+
+    def finish(self, started: Any) -> StepResult: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """A plan and what `start` made of it, or why it failed."""
+
+    plan: StepPlan
+    started: Any = None
+    error: Exception | None = None
 
 
 class EngineCore:
     """Scheduler and runner together. `clock` must be that of `GenerateRequest.arrival`. `compiler` takes the requests'
-    grammars."""
+    grammars. `ahead`: see above."""
 
     def __init__(
         self,
@@ -41,17 +58,20 @@ class EngineCore:
         runner: StepRunner,
         compiler: GrammarCompiler,
         clock: Callable[[], float] = time.monotonic,
+        ahead: bool = False,
     ) -> None:
         self.scheduler = scheduler
         self._compiler = compiler
         self._waiting = WaitingForGrammar(compiler)
         self._runner = runner
         self._clock = clock
+        self.ahead = ahead
+        self._next: Step | None = None  # started ahead
 
     @property
     def has_work(self) -> bool:
         """Whether `step` has something to do now."""
-        return self.scheduler.has_work or self._waiting.any_ready()
+        return self._next is not None or self.scheduler.has_work or self._waiting.any_ready()
 
     @property
     def compiling(self) -> int:
@@ -84,11 +104,22 @@ class EngineCore:
         were not part of it go on. A lack of device memory ends the largest of them; the others are planned again.
         `meanwhile` is called while the device computes, at most once and not if there is nothing to compute; it must
         leave this core alone."""
-        started = self._clock()
-        refused = self._let_in()
-        plan = self.scheduler.schedule(started)
-        outputs = refused + self._run(plan, meanwhile) if plan.requests else refused
-        stats = self.scheduler.stats(plan, self._clock() - started)
+        began = self._clock()
+        outputs = self._let_in()
+        step, self._next = self._next, None
+        if step is None:
+            step = self._start(self.scheduler.schedule(began))
+        if step.started is not None:
+            if self.ahead and self.scheduler.foresee(step.plan):
+                following = self._start(self.scheduler.schedule(self._clock()), step.started)
+                self._next = following if following.plan.requests else None
+            if meanwhile is not None:
+                meanwhile()
+        outputs += self._finish(step)
+        if self._next is not None and self._next.error is not None:  # not to be planned behind
+            failed, self._next = self._next, None
+            outputs += self._finish(failed)
+        stats = self.scheduler.stats(step.plan, self._clock() - began)
         if self.compiling:
             stats = msgspec.structs.replace(stats, waiting=stats.waiting + self.compiling)
         return StepReport(outputs, stats)
@@ -103,13 +134,28 @@ class EngineCore:
                 self.scheduler.add(request, compiled)
         return outputs
 
-    def _run(self, plan: StepPlan, meanwhile: Callable[[], None] | None) -> list[StepOutput]:
+    def _start(self, plan: StepPlan, before: Any = None) -> Step:
+        if not plan.requests:
+            return Step(plan)
         try:
-            result = self._runner.run(plan) if meanwhile is None else self._runner.run(plan, meanwhile)
-        except DeviceMemoryExhausted as error:
+            return Step(plan, self._runner.start(plan, before))
+        except Exception as error:
+            return Step(plan, error=error)
+
+    def _finish(self, step: Step) -> list[StepOutput]:
+        if step.error is not None:
+            return self._fail(step.plan, step.error)
+        if step.started is None:
+            return []
+        try:
+            result = self._runner.finish(step.started)
+        except Exception as error:
+            return self._fail(step.plan, error)
+        return self.scheduler.commit(step.plan, result)
+
+    def _fail(self, plan: StepPlan, error: Exception) -> list[StepOutput]:
+        if isinstance(error, DeviceMemoryExhausted):
             logger.error("a step of %d tokens found no memory on the device: %s", plan.total_tokens, error)
             return self.scheduler.fail_largest(plan, "engine_error", f"{NO_MEMORY}: {error}")
-        except Exception as error:
-            logger.exception("a step of %d tokens failed", plan.total_tokens)
-            return self.scheduler.fail(plan, "engine_error", f"the model could not compute this step: {error}")
-        return self.scheduler.commit(plan, result)
+        logger.error("a step of %d tokens failed", plan.total_tokens, exc_info=error)
+        return self.scheduler.fail(plan, "engine_error", f"the model could not compute this step: {error}")

@@ -70,8 +70,8 @@ class Loaded:
             return 1
         return min(self.config.max_batch_tokens, self.plan.max_model_len - 1)
 
-    def new_core(self) -> EngineCore:
-        """An engine with the configured bounds."""
+    def new_core(self, ahead: bool | None = None) -> EngineCore:
+        """An engine with the configured bounds. `ahead`: see EngineCore; by itself on a GPU."""
         config = SchedulerConfig(
             blocks=self.plan.kv_blocks,
             block_size=self.config.block_size,
@@ -81,7 +81,8 @@ class Loaded:
             vocab_size=self.model_config.vocab_size,
             prefix_caching=self.config.prefix_caching,
         )
-        return EngineCore(Scheduler(config), self.new_runner(), self.new_compiler())
+        ahead = self.device.type == "cuda" if ahead is None else ahead
+        return EngineCore(Scheduler(config), self.new_runner(), self.new_compiler(), ahead=ahead)
 
     def new_compiler(self) -> GrammarCompiler:
         """A compiler of grammars over the checkpoint's vocabulary, with nothing in its cache."""

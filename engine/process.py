@@ -45,18 +45,15 @@ _decoder = msgspec.msgpack.Decoder(ToEngine)
 class EngineLoop:
     """Moves messages between the sockets and the core. One message a step goes out, for all requests.
 
-    `overlap` is for devices that compute by themselves: the report of a step goes out, and messages are read, while the
-    next step is computed.
+    Where the core starts steps ahead, the report of a step goes out, and messages are read, while the next step is
+    computed.
 
-        device           | step 1       | step 2       | step 3
-        this process     plan 1 |       commit 1, plan 2 | report 1, read |       commit 2, plan 3 | report 2, read |
+        device           | step 2                           | step 3
+        this process     commit 1, plan 3, report 1, read   | commit 2, plan 4, report 2, read
     """
 
-    def __init__(
-        self, core: EngineCore, inbox: "zmq.Socket[bytes]", outbox: "zmq.Socket[bytes]", overlap: bool = False
-    ) -> None:
+    def __init__(self, core: EngineCore, inbox: "zmq.Socket[bytes]", outbox: "zmq.Socket[bytes]") -> None:
         self._core = core
-        self._overlap = overlap
         self._unsent: StepReport | None = None
         self._read: list[ToEngine] = []  # while the device computed
         self._inbox = inbox
@@ -89,7 +86,7 @@ class EngineLoop:
         if not self._core.has_work:
             self._send_unsent()
             self._send(self._core.report([]))
-        elif not self._overlap:
+        elif not self._core.ahead:
             self._send(self._core.step())
         else:
             self._step_in_overlap()
@@ -179,7 +176,7 @@ def main(inbox_address: str, outbox_address: str) -> int:
     gc.collect()
     gc.freeze()
     outbox.send(_encoder.encode(core.report([])))
-    EngineLoop(core, inbox, outbox, overlap=answer.device.startswith("cuda")).run()
+    EngineLoop(core, inbox, outbox).run()
     return 0
 
 

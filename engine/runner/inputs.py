@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from engine.models.batch import DECODE_WORKSPACE_TOKENS, DecodeGroup, ForwardBatch, PrefillChunk
-from engine.scheduling.plan import PlannedRequest, StepPlan
+from engine.runner.sampler import Drawn
+from engine.scheduling.plan import NO_TOKEN, PlannedRequest, StepPlan
 
 
 class InputBuilder:
@@ -36,13 +37,15 @@ class InputBuilder:
         """The row's next request begins with an empty block table."""
         self._filled[row] = 0
 
-    def build(self, plan: StepPlan) -> ForwardBatch:
-        """All tokens of the plan in one row, in the plan's order."""
+    def build(self, plan: StepPlan, before: Drawn | None = None) -> ForwardBatch:
+        """All tokens of the plan in one row, in the plan's order. Where a token is NO_TOKEN it is what `before` drew
+        for that row; it is taken from there, on the device."""
         tokens: list[int] = []
         positions: list[int] = []
         slots: list[int] = []
         logit_tokens: list[int] = []
         decoding: list[tuple[int, int, int]] = []  # context length, token, row
+        unknown: dict[int, int] = {}  # token: its row
         prefill: list[PrefillChunk] = []
         size = self._block_size
         for planned in plan.requests:
@@ -60,10 +63,19 @@ class InputBuilder:
                 slots += [blocks[p // size] * size + p % size for p in range(start, start + count)]
                 used = -(-(start + count) // size)
                 prefill.append(PrefillChunk(first, count, start, self._table_RB[planned.row, :used]))
+            if planned.token_ids[-1] == NO_TOKEN:
+                unknown[first + count - 1] = planned.row
             if planned.sample:
                 logit_tokens.append(first + count - 1)
+        token_ids_T = self._tensor(tokens)
+        if unknown:
+            assert before is not None, unknown
+            places = {row: place for place, row in enumerate(before.row_ids)}
+            drawn_N = before.tokens_N[self._tensor([places[row] for row in unknown.values()])]
+            # a row without usable logits has no token; its request ends, and this step is not used for it
+            token_ids_T[self._tensor(list(unknown))] = drawn_N.clamp(min=0)
         return ForwardBatch(
-            token_ids_T=self._tensor(tokens),
+            token_ids_T=token_ids_T,
             positions_T=self._tensor(positions),
             slots_T=self._tensor(slots),
             decode=tuple(self._groups(decoding, len(tokens))),

@@ -10,6 +10,7 @@ N rows of logits, V vocabulary, K candidates that survive the filters at most, F
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,8 +19,9 @@ from engine.grammar.compiler import CompiledGrammar
 from engine.grammar.state import GrammarState
 from engine.messages import SamplingParams, TokenLogprobs
 from engine.runner.grammar_masks import GrammarMasks
+from engine.runner.host_copy import HostCopy
 from engine.runner.noise import uniform
-from engine.scheduling.plan import NO_TOKEN, NewRow, StepResult
+from engine.scheduling.plan import NO_TOKEN, Constrained, NewRow, StepResult
 
 # The filters look at this many most likely tokens first, and sort the whole vocabulary only where that is too few.
 CANDIDATES = 512
@@ -32,7 +34,7 @@ class SamplerRow:
 
     def __init__(self, new: NewRow, vocab_size: int, device: torch.device) -> None:
         self.params = new.sampling
-        self.length = len(new.token_ids)
+        self.length = len(new.token_ids)  # what is being drawn included
         self.prompt_length = new.prompt_length
         params = new.sampling
         self.penalised = (params.repetition_penalty, params.frequency_penalty, params.presence_penalty) != (1, 0, 0)
@@ -50,18 +52,17 @@ class SamplerRow:
         if self.penalised:
             self.seen_V = torch.zeros(vocab_size, dtype=torch.bool, device=device)
             self.counts_V = torch.zeros(vocab_size, device=device)
-            self._count(torch.tensor(new.token_ids, dtype=torch.int64, device=device))
+            self._count(torch.tensor(new.token_ids, dtype=torch.int64, device=device), self.prompt_length)
 
-    def append(self, token: int) -> None:
-        """The request goes on with `token`."""
+    def append(self, tokens_N: Tensor, index: int) -> None:
+        """The request goes on with a token that may be known on the device only, or ends if that is NO_TOKEN."""
         self.length += 1
         if self.penalised:
-            self.seen_V[token] = True
-            self.counts_V[token] += 1
+            self._count(tokens_N[index : index + 1].clamp(min=0), 0)
 
-    def _count(self, tokens_T: Tensor) -> None:
+    def _count(self, tokens_T: Tensor, prompt_length: int) -> None:
         self.seen_V[tokens_T] = True
-        output = tokens_T[self.prompt_length :]
+        output = tokens_T[prompt_length:]
         self.counts_V.scatter_add_(0, output, torch.ones_like(output, dtype=self.counts_V.dtype))
 
     def adjust(self, logits_V: Tensor) -> None:
@@ -86,6 +87,18 @@ class SamplerRow:
         """Whether `adjust` would change anything now."""
         below = self.length - self.prompt_length < self.params.min_tokens
         return self.penalised or self.bias is not None or below or self.forbidden is not None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One draw of the rows `row_ids`: tokens on the device, and on their way to the host."""
+
+    row_ids: list[int]
+    rows: list[SamplerRow]
+    tokens_N: Tensor
+    on_host: HostCopy
+    logprobs_NV: dict[int, Tensor]
+    constrained: dict[int, Constrained]
 
 
 class Sampler:
@@ -116,12 +129,13 @@ class Sampler:
         rows = (self._rows[row_id] for row_id in row_ids)
         self._masks.start({i: row.grammar for i, row in enumerate(rows) if row is not None and row.grammar is not None})
 
-    def sample(
-        self, logits_NV: Tensor, row_ids: Sequence[int], meanwhile: Callable[[], None] | None = None
-    ) -> StepResult:
-        """Draws the next token of each of `row_ids` from its row of float32 logits, which are used up.
-        `start_masks` of the same rows went before. `meanwhile` is called when the device has all it needs, before the
-        first wait for what it drew."""
+    def sample(self, logits_NV: Tensor, row_ids: Sequence[int]) -> StepResult:
+        """`start`, then `finish`."""
+        return self.finish(self.start(logits_NV, row_ids))
+
+    def start(self, logits_NV: Tensor, row_ids: Sequence[int]) -> Drawn:
+        """Draws the next token of each of `row_ids` from its row of float32 logits, which are used up, without waiting
+        for the device where there is a kernel that draws. `start_masks` of the same rows went before."""
         rows = [row for row in (self._rows[row_id] for row_id in row_ids) if row is not None]
         assert len(rows) == len(row_ids) == len(logits_NV), (row_ids, logits_NV.shape)
         logprobs_NV = self._wanted_logprobs(logits_NV, rows)
@@ -129,43 +143,46 @@ class Sampler:
             if row.adjusts:
                 row.adjust(logits_NV[index])
         constrained = self._masks.apply(logits_NV)
-        tokens = self._choose(logits_NV, rows, meanwhile)
+        tokens_N = self._choose(logits_NV, rows)
+        for index, row in enumerate(rows):
+            row.append(tokens_N, index)
+        return Drawn(list(row_ids), rows, tokens_N, HostCopy(tokens_N), logprobs_NV, constrained)
+
+    @staticmethod
+    def finish(drawn: Drawn) -> StepResult:
+        """What was drawn, and what the rows' grammars make of it."""
+        rows, constrained = drawn.rows, drawn.constrained
+        tokens = drawn.on_host.tolist()
         for index, token in enumerate(tokens):
             if token == NO_TOKEN:
                 constrained.pop(index, None)
         for index in constrained:
             tokens[index] = NO_TOKEN
         logprobs: list[TokenLogprobs | None] = [None] * len(rows)
-        for index, logprobs_V in logprobs_NV.items():
+        for index, logprobs_V in drawn.logprobs_NV.items():
             if tokens[index] != NO_TOKEN:
                 logprobs[index] = _report(logprobs_V, tokens[index], rows[index].params.logprobs or 0)
         for index, (row, token) in enumerate(zip(rows, tokens, strict=True)):
             if token == NO_TOKEN:
                 continue
-            row.append(token)
             follows = row.grammar.advance(token) if row.grammar is not None else None
             if follows is not None:
                 constrained[index] = follows
-                for forced in follows.forced:
-                    row.append(forced)
+                forced_F = torch.tensor(follows.forced, dtype=torch.int64, device=drawn.tokens_N.device)
+                for place in range(len(forced_F)):
+                    row.append(forced_F, place)
         return StepResult(tokens, logprobs, constrained)
 
-    def _choose(self, logits_NV: Tensor, rows: list[SamplerRow], meanwhile: Callable[[], None] | None) -> list[int]:
+    def _choose(self, logits_NV: Tensor, rows: list[SamplerRow]) -> Tensor:
         """A token of each row, NO_TOKEN where the logits are not numbers."""
         if self._draw_on_device is not None:
             how_N5 = torch.tensor([_how(row) for row in rows], dtype=torch.float64).to(self._device, non_blocking=True)
-            drawn_N = self._draw_on_device(logits_NV, how_N5)
-            if meanwhile is not None:
-                meanwhile()
-            chosen: list[int] = drawn_N.tolist()
-            return chosen
-        if meanwhile is not None:
-            meanwhile()
+            return self._draw_on_device(logits_NV, how_N5)
         peaks_N = logits_NV.amax(dim=-1)
         tokens = self._draw(logits_NV, peaks_N, rows)
         for index in (~peaks_N.isfinite()).nonzero()[:, 0].tolist():
             tokens[index] = NO_TOKEN
-        return tokens
+        return torch.tensor(tokens, dtype=torch.int64, device=self._device)
 
     @staticmethod
     def _wanted_logprobs(logits_NV: Tensor, rows: list[SamplerRow]) -> dict[int, Tensor]:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine.messages import SamplingParams, TokenLogprobs
+from engine.scheduling.request import Request
 
-NO_TOKEN = -1
+NO_TOKEN = -1  # none, or (as the last of a planned request's tokens) the one that the step before draws for it
 
 
 @dataclass(slots=True)
@@ -57,6 +58,7 @@ class PlannedRequest:
     block_ids: Sequence[int]
     sample: bool
     scoring: PromptScoring | None = None
+    request: Request | None = None  # the scheduler's own: whose tokens these are
 
 
 @dataclass(slots=True)

@@ -13,7 +13,9 @@ class Request:
     __slots__ = (
         "block_ids",
         "cached_tokens",
+        "closing",
         "computed",
+        "foreseen",
         "fresh",
         "grammar",
         "hashes",
@@ -51,6 +53,8 @@ class Request:
         self.stop = frozenset(source.sampling.stop_token_ids)
         self.row = -1  # -1: not running
         self.computed = 0
+        self.foreseen = False  # the last of token_ids is still being drawn
+        self.closing = False  # what is being computed is its last
         self.fresh = 1  # bound of what is to do that counts as decoding: what a grammar last forced, and 1
         self.block_ids: list[int] = []
         self.hashes: list[bytes] = []  # of full blocks of token_ids, as far as they were needed
@@ -64,6 +68,11 @@ class Request:
     def to_score(self) -> int:
         """Prompt tokens whose log-probabilities are wanted and have not gone out."""
         return 0 if self.sampling.prompt_logprobs is None else self.prompt_length - 1 - self.scored
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether its next step cannot begin before it is known on the host which token the last one drew."""
+        return self.grammar is not None or self.sampling.logprobs is not None
 
     def finish_reason(self) -> FinishReason | None:
         """Why the request ends with its newest token, or None if it goes on."""

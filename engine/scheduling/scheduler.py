@@ -42,6 +42,13 @@ class SchedulerConfig:
 class Scheduler:
     """Continuous batching over a BlockPool. Call `schedule`, run the plan, call `commit` (or `fail`), and so on.
 
+    Where a device computes by itself, the next plan can be made before the last one's result is known:
+
+        schedule 1 | foresee 1, schedule 2 | commit 1 | foresee 2, schedule 3 | commit 2 | ...
+
+    At most two plans are out at a time. A request that ends with the first, or is cancelled, is left out when the
+    second is committed: what was computed for it is not used.
+
     Invariants: `_running` is sorted by key; a running request holds blocks for all of its known tokens save at most
     those that its last step brought; a request is in `_running` or in `_waiting`, never in both.
     """
@@ -52,7 +59,6 @@ class Scheduler:
         self._cache = PrefixCache(self.pool)
         self._waiting = WaitingQueue()
         self._running: list[Request] = []
-        self._by_row: list[Request | None] = [None] * config.max_running
         self._idle_rows = list(range(config.max_running - 1, -1, -1))
         self._freed_rows: list[int] = []
         self._new_rows: list[NewRow] = []  # of a plan that is to be run again
@@ -111,8 +117,9 @@ class Scheduler:
         plan = StepPlan([], self._new_rows, [], 0)
         self._new_rows = []
         preemptions = self._preemptions
-        prompts = [request for request in self._running if request.length - request.computed > request.fresh]
-        planned = self._plan_decode(plan, bool(prompts) or self._waiting.has_eligible)
+        going_on = [request for request in self._running if not request.closing]
+        prompts = [request for request in going_on if request.length - request.computed > request.fresh]
+        planned = self._plan_decode(plan, going_on, bool(prompts) or self._waiting.has_eligible)
         left = self.config.max_batch_tokens - planned
         prompts = [request for request in prompts if request.row >= 0]
         for index, request in enumerate(prompts):
@@ -120,25 +127,48 @@ class Scheduler:
             left -= self._plan_tokens(plan, request, left, others)
         if self._preemptions == preemptions:
             self._admit(plan, left, now)
-        plan.freed_rows, self._freed_rows = self._freed_rows, []
+        if plan.requests:
+            plan.freed_rows, self._freed_rows = self._freed_rows, []
+        else:  # nothing is run
+            self._new_rows = plan.new_rows
+            assert not self.has_work or len(going_on) < len(self._running), "work but nothing planned"
         plan.total_tokens = sum(len(planned.token_ids) for planned in plan.requests)
-        assert plan.requests or not self.has_work, "work but nothing planned"
         return plan
+
+    def foresee(self, plan: StepPlan) -> bool:
+        """Takes it that the plan will be computed and bring a token for each request with `sample`, so that the next
+        one can be planned; `commit` of this one says later which token. False, and nothing has changed, where the next
+        plan needs this one's result, or might have to preempt a request whose newest token is not known."""
+        if self.pool.available < len(self._running):  # one block for each that decodes
+            return False
+        owned = [(planned, request) for planned in plan.requests if (request := _owner(planned)) is not None]
+        if any(planned.scoring is not None or request.needs_token for planned, request in owned):
+            return False
+        for planned, request in owned:
+            request.computed = planned.start + len(planned.token_ids)
+            if planned.sample and request.length < request.max_length:
+                request.token_ids.append(NO_TOKEN)
+                request.length += 1
+                request.foreseen = True
+            request.closing = planned.sample and request.length >= request.max_length
+        return True
 
     def commit(self, plan: StepPlan, result: StepResult) -> list[StepOutput]:
         """Takes in what a step brought. Returns an output for each planned request with `sample` or `scoring`."""
         outputs: list[StepOutput] = []
-        block_size, ended, sampled = self.config.block_size, False, 0
+        block_size, ended, next_sampled = self.config.block_size, False, 0
         for planned in plan.requests:
-            request = self._by_row[planned.row]
-            assert request is not None
-            before = request.computed
-            request.computed = before + len(planned.token_ids)
-            if before // block_size != request.computed // block_size:
+            request, sampled = _owner(planned), next_sampled
+            next_sampled += planned.sample
+            if request is None:
+                continue
+            request.computed = planned.start + len(planned.token_ids)
+            if request.foreseen:
+                request.token_ids[-1] = result.token_ids[sampled]
+            if planned.start // block_size != request.computed // block_size:
                 self._publish(request)
             if planned.sample:
                 output = self._append(request, sampled, result)
-                sampled += 1
             elif planned.scoring is not None:
                 output = StepOutput(request.id, [])
             else:
@@ -164,9 +194,12 @@ class Scheduler:
         constrained = result.constrained.get(sampled) if result.constrained else None
         if token == NO_TOKEN and constrained is None:
             return self._without_logits(request)
-        if request.length >= request.max_length:  # max_tokens is 0
+        if request.foreseen:
+            request.foreseen = False
+            output = StepOutput(request.id, [token], request.finish_reason())
+        elif request.length >= request.max_length:  # max_tokens is 0
             return StepOutput(request.id, [], "length")
-        if constrained is not None:
+        elif constrained is not None:
             output = self._append_constrained(request, token, constrained)
         else:
             request.token_ids.append(token)
@@ -215,9 +248,7 @@ class Scheduler:
     def fail(self, plan: StepPlan, code: str, text: str) -> list[StepOutput]:
         """The step could not be run: ends its requests with an error. The others are unaffected."""
         outputs = []
-        for planned in plan.requests:
-            request = self._by_row[planned.row]
-            assert request is not None
+        for request in filter(None, map(_owner, plan.requests)):
             self._leave(request)
             outputs.append(StepOutput(request.id, [], error=(code, text)))
         self._running = [request for request in self._running if request.row >= 0]
@@ -226,8 +257,11 @@ class Scheduler:
     def fail_largest(self, plan: StepPlan, code: str, text: str) -> list[StepOutput]:
         """The step was too large for the device: ends the request with the most tokens to compute, or of equals the one
         with the longest context. The others are planned again as they were, new rows included."""
-        largest = max(plan.requests, key=lambda planned: (len(planned.token_ids), planned.start))
-        request = self._by_row[largest.row]
+        there = [planned for planned in plan.requests if _owner(planned) is not None]
+        if not there:
+            return []
+        largest = max(there, key=lambda planned: (len(planned.token_ids), planned.start))
+        request = _owner(largest)
         assert request is not None
         self._freed_rows = plan.freed_rows + self._freed_rows
         self._new_rows = [new for new in plan.new_rows if new.row != largest.row]
@@ -255,10 +289,10 @@ class Scheduler:
 
     # Planning
 
-    def _plan_decode(self, plan: StepPlan, prompts_wait: bool) -> int:
+    def _plan_decode(self, plan: StepPlan, going_on: list[Request], prompts_wait: bool) -> int:
         """One token for each request that has its prompt behind it, in turns if there are more than decode may have;
         what is left of the share goes to those with forced tokens to compute. Returns how many tokens."""
-        decoding = [request for request in self._running if request.length - request.computed <= request.fresh]
+        decoding = [request for request in going_on if request.length - request.computed <= request.fresh]
         budget = self.config.max_batch_tokens
         share = max(1, int(budget * (1 - PREFILL_SHARE))) if prompts_wait else budget
         if len(decoding) > share:
@@ -277,9 +311,9 @@ class Scheduler:
             if end - start > 1:
                 spare -= end - start - 1
             tokens = request.token_ids[start:end]
-            requests.append(PlannedRequest(request.row, start, tokens, request.block_ids, last))
+            requests.append(PlannedRequest(request.row, start, tokens, request.block_ids, last, request=request))
         if decoding and not requests:  # all whose turn it was gave way to those before them: now it is theirs
-            return self._plan_decode(plan, prompts_wait)
+            return self._plan_decode(plan, [request for request in going_on if request.row >= 0], prompts_wait)
         return len(requests) + free - spare
 
     def _take_turns(self, decoding: list[Request], share: int) -> list[Request]:
@@ -322,7 +356,7 @@ class Scheduler:
         start, end = request.computed, request.computed + count
         tokens, scoring = request.token_ids[start:end], _scoring(request, start, end)
         last = end == request.length
-        plan.requests.append(PlannedRequest(request.row, start, tokens, request.block_ids, last, scoring))
+        plan.requests.append(PlannedRequest(request.row, start, tokens, request.block_ids, last, scoring, request))
         return count
 
     # Admission
@@ -372,7 +406,6 @@ class Scheduler:
         request.computed = len(cached) * self.config.block_size
         request.published = len(cached)
         request.row = self._idle_rows.pop()
-        self._by_row[request.row] = request
         insort(self._running, request, key=_BY_KEY)
         self._cache.announce(request.hashes[len(cached) :], request.row)
         if request.queue_seconds < 0:
@@ -404,10 +437,15 @@ class Scheduler:
         self._withdraw(request, len(request.hashes))
         self.pool.release(reversed(request.block_ids))
         request.block_ids = []
-        self._by_row[request.row] = None
         self._idle_rows.append(request.row)
         self._freed_rows.append(request.row)
         request.row = -1
+
+
+def _owner(planned: PlannedRequest) -> Request | None:
+    """Whose tokens these are, if that still runs: it may have ended or been cancelled since the plan was made."""
+    assert planned.request is not None
+    return planned.request if planned.request.row == planned.row else None
 
 
 def _scoring(request: Request, start: int, end: int) -> PromptScoring | None:

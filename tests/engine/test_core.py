@@ -10,10 +10,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine.config import EngineConfig
 from engine.core import EngineCore
-from engine.errors import DoesNotFit
+from engine.errors import DeviceMemoryExhausted, DoesNotFit
 from engine.load import Loaded, load, load_core
 from engine.messages import GenerateRequest, SamplingParams, StepReport
 from engine.models.batch import ForwardBatch
@@ -47,7 +48,9 @@ def make_core(loaded: Loaded, **changes: object) -> EngineCore:
         "max_model_len": MAX_LEN,
         "vocab_size": loaded.model_config.vocab_size,
     }
-    return EngineCore(Scheduler(SchedulerConfig(**values | changes)), loaded.new_runner(), loaded.new_compiler())  # type: ignore[arg-type]
+    ahead = bool(changes.pop("ahead", False))
+    scheduler = Scheduler(SchedulerConfig(**values | changes))  # type: ignore[arg-type]
+    return EngineCore(scheduler, loaded.new_runner(), loaded.new_compiler(), ahead=ahead)
 
 
 def run(core: EngineCore, requests: list[GenerateRequest]) -> dict[str, list[int]]:
@@ -101,6 +104,24 @@ def test_tokens_do_not_depend_on_company_chunks_cache_or_preemption(
     assert sum(same) >= len(requests) - 1
 
 
+@pytest.mark.parametrize("blocks", [60, 300])
+def test_steps_that_start_ahead_change_no_token(loaded: Loaded, blocks: int) -> None:
+    requests = make_requests(11, 12)
+    plain = run(make_core(loaded, blocks=blocks), requests)
+    stops = [plain[request.id][len(plain[request.id]) // 2] for request in requests]  # found only when it is drawn
+    for index in range(0, len(requests), 2):
+        sampling = replace(requests[index].sampling, stop_token_ids=(stops[index],), logprobs=None)
+        requests[index] = replace(requests[index], sampling=sampling)
+    requests[1] = replace(requests[1], sampling=replace(requests[1].sampling, logprobs=2, max_tokens=4))
+    plain = run(make_core(loaded, blocks=blocks), requests)
+    core = make_core(loaded, blocks=blocks, ahead=True)
+    starts, start = [], core._runner.start
+    core._runner.start = lambda plan, before=None: starts.append(before is not None) or start(plan, before)  # type: ignore[method-assign]
+    assert run(core, requests) == plain
+    assert sum(starts) > 10
+    assert core._next is None
+
+
 def test_preemption_really_happens_in_small_pools(loaded: Loaded) -> None:
     core = make_core(loaded, blocks=42)
     requests = [
@@ -125,16 +146,19 @@ def test_cancel_frees_blocks_at_once(loaded: Loaded) -> None:
 
 
 class FailsOnce:
-    """A runner whose first step fails as a device out of memory would."""
+    """A runner of which step number `place` fails."""
 
-    def __init__(self, runner: object) -> None:
-        self.runner, self.failed = runner, False
+    def __init__(self, runner: object, place: int = 0, error: Exception | None = None) -> None:
+        self.runner, self.place, self.error = runner, place, error or RuntimeError("out of memory")
 
-    def run(self, plan: StepPlan) -> StepResult:
-        if not self.failed:
-            self.failed = True
-            raise RuntimeError("out of memory")
-        return self.runner.run(plan)  # type: ignore[attr-defined, no-any-return]
+    def start(self, plan: StepPlan, before: object = None) -> object:
+        self.place -= 1
+        if self.place == -1:
+            raise self.error
+        return self.runner.start(plan, before)  # type: ignore[attr-defined, no-any-return]
+
+    def finish(self, started: object) -> StepResult:
+        return self.runner.finish(started)  # type: ignore[attr-defined, no-any-return]
 
 
 def test_a_failed_step_fails_its_requests_and_nothing_else(loaded: Loaded) -> None:
@@ -148,6 +172,47 @@ def test_a_failed_step_fails_its_requests_and_nothing_else(loaded: Loaded) -> No
     ]
     expected = run(make_core(loaded), [second])
     assert run(core, [second]) == expected
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_a_step_ahead_that_fails_ends_its_requests_behind_the_step_before(loaded: Loaded, memory: bool) -> None:
+    """The tokens of the step before still go out. Without memory only the largest request ends."""
+    requests = [
+        GenerateRequest(f"r{index}", [7, 8, 9, index], SamplingParams(max_tokens=6 + index, seed=index), 0.0)
+        for index in range(3)
+    ]
+    expected = run(make_core(loaded), requests)
+    core = make_core(loaded, ahead=True)
+    core._runner = FailsOnce(core._runner, 3, DeviceMemoryExhausted("none left") if memory else None)
+    for request in requests:
+        core.add(request)
+    tokens, errors = defaultdict(list), []
+    while core.has_work:
+        for output in core.step().outputs:
+            tokens[output.id] += output.token_ids
+            errors += [output.id] if output.error else []
+    assert len(errors) == (1 if memory else 3)
+    for name, found in tokens.items():
+        assert found == (expected[name][:3] if name in errors else expected[name])
+    assert core.scheduler.pool.held == 0
+
+
+def test_cancel_while_a_step_ahead_is_computed(loaded: Loaded) -> None:
+    requests = make_requests(3, 5)
+    core = make_core(loaded, ahead=True)
+    for request in requests:
+        core.add(request)
+    core.step()
+    assert core.cancel("r0")
+    later = GenerateRequest("later", [1, 2, 3], SamplingParams(max_tokens=5, seed=1), 0.0)  # may get its row
+    core.add(later)
+    tokens = defaultdict(list)
+    while core.has_work:
+        for output in core.step().outputs:
+            tokens[output.id] += output.token_ids
+    assert "r0" not in tokens
+    assert tokens["later"] == run(make_core(loaded), [later])["later"]
+    assert core.scheduler.pool.held == 0
 
 
 class RunsOutOfMemory:

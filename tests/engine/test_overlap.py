@@ -33,8 +33,8 @@ class Pipes:
         for name, bound, other in (("in", inbox, self.to), ("out", self.of, outbox)):
             bound.bind(f"inproc://{name}")
             other.connect(f"inproc://{name}")
-        self.core = loaded.new_core()
-        self.loop = EngineLoop(self.core, inbox, outbox, overlap)
+        self.core = loaded.new_core(ahead=overlap)
+        self.loop = EngineLoop(self.core, inbox, outbox)
 
     def send(self, message: ToEngine) -> None:
         self.to.send(ENCODER.encode(message))
@@ -87,14 +87,14 @@ def test_a_report_goes_out_during_the_next_step_or_when_there_is_none(loaded: Lo
 
 def test_a_message_read_during_the_last_step_is_not_forgotten(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     pipes = Pipes(loaded, overlap=True)
-    run, late = pipes.core._runner.run, [GenerateRequest("late", [4], SamplingParams(max_tokens=1, seed=1), 0.0)]
+    start, late = pipes.core._runner.start, [GenerateRequest("late", [4], SamplingParams(max_tokens=1, seed=1), 0.0)]
 
-    def run_and_send(*arguments: object) -> object:
+    def send_and_start(*arguments: object) -> object:
         if late:
             pipes.send(late.pop())
-        return run(*arguments)  # type: ignore[arg-type]
+        return start(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipes.core._runner, "run", run_and_send)
+    monkeypatch.setattr(pipes.core._runner, "start", send_and_start)
     pipes.send(GenerateRequest("r", [1, 2, 3], SamplingParams(max_tokens=1, seed=1), 0.0))
     pipes.loop.turn()
     assert not pipes.core.has_work

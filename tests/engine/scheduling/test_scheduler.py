@@ -43,20 +43,29 @@ def expected_output(request: GenerateRequest, max_model_len: int) -> list[int]:
 
 class PlanChecker:
     """Runs plans as a device would: keeps KV contents by block, and complains about any access that is not right.
-    A step brings a request up to `forced` tokens more than one."""
+    A step brings a request, or only one with a grammar, up to `forced` tokens more than one. The token of a request
+    that the scheduler does not know yet is known here."""
 
-    def __init__(self, config: SchedulerConfig, forced: int = 0) -> None:
+    def __init__(self, config: SchedulerConfig, forced: int = 0, with_grammar: bool = False) -> None:
         self.config = config
         self.forced = forced
+        self.free: set[int] = set()  # rows without a grammar, if that matters
+        self.with_grammar = with_grammar
         self.kv: dict[tuple[int, int], tuple[int, ...]] = {}  # (block, offset) -> all tokens up to there
         self.known: dict[int, list[int]] = {}  # row -> tokens
+        self.most: dict[int, int] = {}  # row -> tokens to compute at most: never the last of the answer
 
     def run(self, plan: StepPlan) -> StepResult:
         for row in plan.freed_rows:
             del self.known[row]
         for new in plan.new_rows:
             assert new.row not in self.known
+            assert NO_TOKEN not in new.token_ids
             self.known[new.row] = list(new.token_ids)
+            self.most[new.row] = new.prompt_length + max(0, new.sampling.max_tokens - 1)
+            self.free.discard(new.row)
+            if self.with_grammar and new.grammar is None:
+                self.free.add(new.row)
         assert 0 < plan.total_tokens <= self.config.max_batch_tokens
         assert len({planned.row for planned in plan.requests}) == len(plan.requests)
         written: Counter[int] = Counter()
@@ -64,8 +73,13 @@ class PlanChecker:
         size = self.config.block_size
         for planned in plan.requests:
             known, end = self.known[planned.row], planned.start + len(planned.token_ids)
-            assert known[planned.start : end] == list(planned.token_ids)
+            tokens = list(planned.token_ids)
+            if tokens[-1] == NO_TOKEN:
+                assert len(tokens) == 1
+                tokens = known[planned.start : end]
+            assert known[planned.start : end] == tokens
             assert planned.sample == (end == len(known))
+            assert end <= self.most[planned.row]
             for position in range(planned.start):
                 place = planned.block_ids[position // size], position % size
                 assert self.kv[place] == tuple(known[: position + 1]), "KV of other tokens"
@@ -74,7 +88,7 @@ class PlanChecker:
                 self.kv[place] = tuple(known[: position + 1])
             written.update({planned.block_ids[position // size] for position in range(planned.start, end)})
             if planned.sample:
-                count = forced_count(known, self.forced)
+                count = 0 if planned.row in self.free else forced_count(known, self.forced)
                 known.append(next_token(known))
                 for _ in range(count):
                     known.append(next_token(known))
@@ -118,11 +132,13 @@ configs = st.builds(
 
 
 @settings(max_examples=300, deadline=None)
-@given(config=configs, arrivals=traffic, forced=st.sampled_from([0, 1, 3, 40]))
+@given(config=configs, arrivals=traffic, forced=st.sampled_from([0, 1, 3, 40]), ahead=st.booleans())
 def test_every_admitted_request_ends_right_whatever_the_traffic(
-    config: SchedulerConfig, arrivals: list, forced: int
+    config: SchedulerConfig, arrivals: list, forced: int, ahead: bool
 ) -> None:
-    scheduler, device = Scheduler(config), PlanChecker(config, forced)
+    """`ahead`: a plan is made and run before the one before it is committed, where that can be."""
+    scheduler, device = Scheduler(config), PlanChecker(config, forced, with_grammar=True)
+    following: tuple[StepPlan, StepResult] | None = None
     todo, outputs, cancelled = [], {}, set()
     for index, (step, prefix, shared, own, max_tokens, priority, cancel, salt) in enumerate(arrivals):
         prompt = [(prefix * 5 + i) % VOCABULARY for i in range(shared)]
@@ -131,12 +147,12 @@ def test_every_admitted_request_ends_right_whatever_the_traffic(
         request = GenerateRequest(f"r{index}", prompt, sampling, float(step), priority, salt)
         todo.append((step, cancel, request))
     admitted, step = {}, 0
-    while todo or scheduler.has_work:
+    while todo or scheduler.has_work or following:
         assert step < 5000, "requests wait for ever"
         for entry in [entry for entry in todo if entry[0] <= step]:
             todo.remove(entry)
             try:
-                scheduler.add(entry[2])
+                scheduler.add(entry[2], grammar=object() if forced and int(entry[2].id[1:]) % 3 == 0 else None)
             except RequestRefused:
                 continue
             admitted[entry[2].id] = (step, entry[1], entry[2])
@@ -144,9 +160,13 @@ def test_every_admitted_request_ends_right_whatever_the_traffic(
         for name, (since, cancel, _) in admitted.items():
             if cancel is not None and step == since + cancel and scheduler.cancel(name):
                 cancelled.add(name)
-        if scheduler.has_work:
-            plan = scheduler.schedule(float(step))
-            for output in scheduler.commit(plan, device.run(plan)):
+        if following or scheduler.has_work:
+            plan, result = following or planned_and_run(scheduler, device, float(step))
+            following = None
+            if ahead and scheduler.foresee(plan):
+                plan_after = scheduler.schedule(float(step))
+                following = (plan_after, device.run(plan_after)) if plan_after.requests else None
+            for output in scheduler.commit(plan, result):
                 assert output.id not in cancelled
                 outputs[output.id].append(output)
         pool = scheduler.pool
@@ -164,6 +184,11 @@ def test_every_admitted_request_ends_right_whatever_the_traffic(
             reasons = [output.finish_reason for output in outputs[name] if output.finish_reason]
             assert reasons == ["stop" if tokens[-1] == STOP else "length"]
             assert outputs[name][0].cached_tokens is not None
+
+
+def planned_and_run(scheduler: Scheduler, device: PlanChecker, now: float) -> tuple[StepPlan, StepResult]:
+    plan = scheduler.schedule(now)
+    return plan, device.run(plan)
 
 
 def run_all(scheduler: Scheduler, device: PlanChecker | None = None) -> list[tuple[StepPlan, list[StepOutput]]]:
