@@ -103,6 +103,7 @@ def _merge(outputs: list[StepOutput]) -> StepOutput:
         first.cached_tokens,
         first.queue_seconds,
         scores or None,
+        last.whole,
     )
 
 

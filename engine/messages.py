@@ -91,6 +91,7 @@ class StepOutput(msgspec.Struct, array_like=True):
     queue_seconds: float | None = None  # arrival to first scheduled; on the first output only
     # The next of the prompt's tokens behind its first, if they were asked for: all have come with the first token.
     prompt_logprobs: list[TokenLogprobs] | None = None
+    whole: bool = False  # the last token is text though it may be a stop token: a grammar ends with it
 
 
 class EngineStats(msgspec.Struct, frozen=True, array_like=True):

@@ -78,6 +78,11 @@ def _without_property_names(schema: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "patternProperties": {pattern: values}, "additionalProperties": False}
 
 
+def _counts(value: Any) -> bool:
+    """Whether it is a number of characters that are counted; True is none."""
+    return type(value) is int and 0 <= value <= MAX_NAME
+
+
 def _pattern_of_names(names: Any) -> str | None:
     """The pattern that says the same as a schema of names; None if there is none, or too long a one."""
     if not isinstance(names, dict):
@@ -87,9 +92,9 @@ def _pattern_of_names(names: Any) -> str | None:
             return pattern
         case {"enum": [*values], **rest} if not rest and values and all(isinstance(value, str) for value in values):
             return f"^({'|'.join(map(re.escape, values))})$"
-        case {"maxLength": int(most), **rest} if rest.keys() <= {"minLength"} and most <= MAX_NAME:
+        case {"maxLength": most, **rest} if rest.keys() <= {"minLength"} and _counts(most):
             least = rest.get("minLength", 0)
-            return f"^[\\s\\S]{{{least},{most}}}$" if type(least) is int and 0 <= least <= most else None
-        case {"minLength": int(least), **rest} if not rest and 0 <= least <= MAX_NAME:
+            return f"^[\\s\\S]{{{least},{most}}}$" if _counts(least) and least <= most else None
+        case {"minLength": least, **rest} if not rest and _counts(least):
             return f"^[\\s\\S]{{{least},}}$"
     return None

@@ -7,14 +7,17 @@ schema only: nothing is ever fetched.
 
 import itertools
 import json
+import math
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote, unquote
 
 from server.json_formats import FORMATS, NARROWER, UNENFORCED_FORMATS
 from server.json_keywords import says_nothing, translated
 
 MAX_BYTES = 256 * 1024  # of one schema, as compact JSON
 MAX_DEPTH = 64  # schemas within schemas
+MAX_STEPS = 256  # values within values
 # What a schema leaves open is bounded, so that a model cannot go on for ever.
 MAX_INTEGER = 9 * 10**18  # in both directions; covers the ids of 64 bits that are in use
 MAX_ITEMS = 4096
@@ -42,11 +45,40 @@ def pointer(path: tuple[str | int, ...]) -> str:
 def enforceable(schema: Any, string_limit: int | None = None) -> dict[str, Any] | bool:
     """The schema for the engine's `%json`: checked, bounded, without what says nothing. `string_limit`: characters of
     strings that the schema leaves open. Raises SchemaError."""
+    _check_writable(schema)
     size = len(json.dumps(schema, ensure_ascii=False, separators=(",", ":")))
     if size > MAX_BYTES:
         raise SchemaError(f"the schema has {size:,} characters; at most {MAX_BYTES:,} are taken")
     rewritten = _Rewriter(schema, string_limit).schema(schema, ())
     return {**rewritten, "x-guidance": BLANKS} if isinstance(rewritten, dict) else rewritten
+
+
+def _check_writable(schema: Any) -> None:
+    """Refuses what JSON has no words for: numbers that are none, halves of characters. Without recursion: how deep the
+    schema goes is not known yet."""
+    todo: list[tuple[Any, tuple[str | int, ...]]] = [(schema, ())]
+    while todo:
+        value, path = todo.pop()
+        if len(path) > MAX_STEPS:
+            raise SchemaError(f"values are nested deeper than {MAX_STEPS}", path)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SchemaError(f"{value} is no number that JSON can write", path)
+        if isinstance(value, str):
+            _check_text(value, path)
+        elif isinstance(value, dict):
+            for name in value:
+                _check_text(name, path)
+            todo += [(one, (*path, name)) for name, one in value.items()]
+        elif isinstance(value, list):
+            todo += [(one, (*path, index)) for index, one in enumerate(value)]
+
+
+def _check_text(text: str, path: tuple[str | int, ...]) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start].encode("ascii", "backslashreplace").decode()
+        raise SchemaError(f"a text has {half}, half of a character", path) from None
 
 
 class _Rewriter:
@@ -138,8 +170,8 @@ class _Rewriter:
             raise SchemaError(
                 f"{_shown(value)} points out of the schema; references are followed within it only (#/$defs/...)", path
             )
-        target = self._root
-        for step in value.split("/")[1:]:
+        target, parts = self._root, unquote(value)
+        for step in parts.split("/")[1:]:
             name = step.replace("~1", "/").replace("~0", "~")
             if isinstance(target, list) and name.isdecimal() and int(name) < len(target):
                 target = target[int(name)]
@@ -147,7 +179,7 @@ class _Rewriter:
                 target = target[name]
             else:
                 raise SchemaError(f"{_shown(value)} points at nothing", path)
-        return value
+        return "#" + quote(parts[1:], safe="/~$")  # a fragment as RFC 3986 has it, which the engine's grammar wants
 
     def _bounded(self, schema: dict[str, Any]) -> dict[str, Any]:
         """With limits where the schema has none. Numbers with a fraction have none: limits would forbid exponents."""

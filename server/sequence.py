@@ -73,7 +73,7 @@ class SequenceText:
             if tokens or reason is not None:  # the prompt is done
                 events.append(self._prompt.event())
                 self._prompt = None
-        if reason == "stop" and tokens and tokens[-1] in self._stop_token_ids:
+        if reason == "stop" and not output.whole and tokens and tokens[-1] in self._stop_token_ids:
             tokens = tokens[:-1]
         if self._stops is None and self._logprobs is None:
             self._completion_tokens += len(tokens)

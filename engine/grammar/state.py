@@ -19,6 +19,10 @@ MASKS_BETWEEN_MEASURES = 32
 MAX_FORCED_TOKENS = 256  # in one step, whose length they add to; the next step goes on
 # In a row, where the grammar admits anything else: no number needs as many, and a model could repeat them for ever.
 MAX_DIGITS = 512
+# Bytes without a quotation mark, where the grammar admits one and has JSON in it: the longest string that no schema
+# bounds.
+MAX_STRING = 64 * 1024
+QUOTATION_MARK, BACKSLASH = b'"\\'
 
 
 class GrammarState:
@@ -44,7 +48,11 @@ class GrammarState:
         self._consumed: list[int] = []
         self._masks = 0
         self._digits = 0  # that the text so far ends with
+        self._unquoted = 0  # bytes since the last quotation mark that was not escaped
+        self._escaped = False  # the next byte is
+        self._has_json = grammar.source is not None and "%json" in grammar.source
         self._fresh: Future[CompiledGrammar] | None = None
+        self._stopped = False  # by a stop token
         if grammar.source is not None and not grammar.begin_with and not grammar.begin_after:
             self._begin()
         for token in output:
@@ -81,26 +89,30 @@ class GrammarState:
         """Whether further digits are out of the choice, if there is another."""
         return self._digits >= MAX_DIGITS
 
+    @property
+    def has_string_enough(self) -> bool:
+        """Whether only tokens with a quotation mark are in the choice, if there are any."""
+        return self._has_json and self._unquoted >= MAX_STRING and not self._escaped
+
     def advance(self, token: int) -> Constrained | None:
         """The request goes on with `token`, which was sampled. Returns what follows from that, if anything does."""
         self._take(token)
         matcher = self._matcher
-        if matcher is None or self._ends(token):
-            return None  # free, or at its end
+        if matcher is None:
+            return None  # free
         forced: list[int] = []
-        while self.error is None and not matcher.is_stopped() and len(forced) < MAX_FORCED_TOKENS:
+        while self.error is None and not (self._stopped or matcher.is_stopped()) and len(forced) < MAX_FORCED_TOKENS:
             run = self._forced_run(matcher)
             if not run:
                 break
             for forced_token in run[: MAX_FORCED_TOKENS - len(forced)]:
                 forced.append(forced_token)
-                self._take(forced_token)
-                if self._ends(forced_token):
-                    return Constrained(forced)
+                if self._take(forced_token):
+                    break
         if self.error is not None:
             return Constrained(error=self.error)
         done = matcher.is_stopped()
-        return Constrained(forced, done) if forced or done else None
+        return Constrained(forced, done, self._stopped) if forced or done or token in self.stop else None
 
     def fail(self, text: str) -> Constrained:
         """The request cannot go on under its grammar."""
@@ -138,32 +150,43 @@ class GrammarState:
         assert self.automaton is not None, "a grammar that never begins"
         self._matcher = self.automaton.matcher.deep_copy()
 
-    def _ends(self, token: int) -> bool:
-        """Whether the request ends with `token`, its newest, because that is a stop token."""
-        return token in self.stop and self._length > self._min_tokens
-
-    def _take(self, token: int) -> None:
+    def _take(self, token: int) -> bool:
+        """The request goes on with `token`. Returns whether it ends with that, as a stop token."""
         self._length += 1
         grammar = self._grammar
         if self._matcher is None:
             if grammar.source is None:
-                return
+                return False
             if token in grammar.begin_after:
                 self._begin()
-                return
+                return False
             if token not in grammar.begin_with:
-                return
+                return False
             self._begin()
         matcher = self._matcher
         assert matcher is not None
-        if self._ends(token):
-            return  # the end of the request is not part of the text that matches
+        if token in self.stop and self._length > self._min_tokens and matcher.is_accepting():
+            self._stopped = True  # the end of the request is not part of the text that matches
+            return True
         self._consumed.append(token)
         text = self.tokens.library.decode_bytes([token])
         behind = len(text) - len(text.rstrip(b"0123456789"))
         self._digits = behind if behind < len(text) else self._digits + behind
+        if self._has_json:
+            self._count_unquoted(text)
         if self.error is None and not matcher.consume_token(token):
             self.fail(error_text(matcher))
+        return False
+
+    def _count_unquoted(self, text: bytes) -> None:
+        if b'"' not in text and b"\\" not in text:
+            self._unquoted += len(text)
+            self._escaped = False
+            return
+        for byte in text:
+            quotes = byte == QUOTATION_MARK and not self._escaped
+            self._unquoted = 0 if quotes else self._unquoted + 1
+            self._escaped = byte == BACKSLASH and not self._escaped
 
     def _forced_run(self, matcher: LLMatcher) -> list[int]:
         """The next tokens that are without alternative, up to a bound of their text."""

@@ -8,6 +8,7 @@ end is ours (the bit of END says that the text so far matches).
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from engine.vocabulary import (
     read_tiktoken_vocabulary,
 )
 
+QUOTE = re.compile(rb'(?s:[^"\\]|\\.)*"')  # text up to its first quotation mark that is not escaped
+
 
 @dataclass(frozen=True, slots=True)
 class GrammarTokens:
@@ -35,12 +38,15 @@ class GrammarTokens:
     library: LLTokenizer
     control_names: tuple[str, ...]
     digits_V: NDArray[np.bool_]  # which tokens begin with a digit
+    quotes_V: NDArray[np.bool_]  # which tokens have a quotation mark that is not escaped within them
 
     @classmethod
     def of(cls, size: int, library: LLTokenizer, control_names: Iterable[str]) -> "GrammarTokens":
         """With what is known from the library."""
-        digits = (library.decode_bytes([token])[:1].isdigit() for token in range(size))
-        return cls(size, library, tuple(control_names), np.fromiter(digits, np.bool_, size))
+        texts = [library.decode_bytes([token]) for token in range(size)]
+        digits = np.fromiter((text[:1].isdigit() for text in texts), np.bool_, size)
+        quotes = np.fromiter((bool(QUOTE.match(text)) for text in texts), np.bool_, size)
+        return cls(size, library, tuple(control_names), digits, quotes)
 
     @property
     def end(self) -> int:

@@ -102,6 +102,21 @@ class GrammarMasks:
             fewer_V = forbidden_V[:size] | state.tokens.digits_V
             if not fewer_V.all() or (state.may_stop and state.stop):
                 forbidden_V[:size] = fewer_V
+        if state.has_string_enough:
+            fewer_V = forbidden_V[:size] | ~state.tokens.quotes_V
+            if not fewer_V.all():
+                forbidden_V[:size] = fewer_V
         if state.may_stop:
             forbidden_V[list(state.stop)] = False
+        else:
+            _hide_stops(state, forbidden_V)
         return None
+
+
+def _hide_stops(state: GrammarState, forbidden_V: NDArray[np.bool_]) -> None:
+    """Tokens that the user wants to stop at do not come as a part of the text, unless there is no other."""
+    stops = [token for token in state.stop if token < len(forbidden_V) and not forbidden_V[token]]
+    if stops:
+        forbidden_V[stops] = True
+        if forbidden_V.all():
+            forbidden_V[stops] = False

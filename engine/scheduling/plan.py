@@ -75,10 +75,12 @@ class StepPlan:
 @dataclass(slots=True)
 class Constrained:
     """What a request's grammar makes of the sampled token: the tokens behind it that are `forced`, without sampling;
-    whether it is `done`, so that the request ends with them; or the `error` that ends it instead."""
+    whether it is `done`, so that the request ends with them, or the last of them is a stop token that ends it; or the
+    `error` that ends it instead. Other stop tokens among them are text."""
 
     forced: Sequence[int] = ()
     done: bool = False
+    stopped: bool = False
     error: str | None = None
 
 

@@ -226,7 +226,7 @@ class Scheduler:
         return StepOutput(request.id, [], error=("engine_error", _NO_LOGITS))
 
     def _append_constrained(self, request: Request, token: int, constrained: Constrained) -> StepOutput:
-        """Appends the sampled token and those that are forced behind it, up to the first that ends the request."""
+        """Appends the sampled token and those that are forced behind it, as far as there is room."""
         if constrained.error is not None:
             return StepOutput(request.id, [], error=("invalid_grammar", constrained.error))
         tokens: list[int] = []
@@ -236,14 +236,13 @@ class Scheduler:
             tokens.append(next_token)
             request.token_ids.append(next_token)
             request.length += 1
-            reason = request.finish_reason()
-            if reason is not None:
+            if request.length >= request.max_length:
+                reason = "length"
                 break
-        if constrained.done and len(tokens) == len(come):
-            reason = "stop"
+        ends = len(tokens) == len(come) and (constrained.done or constrained.stopped)
         request.fresh = len(tokens)
         self.forced_tokens += max(0, len(tokens) - 1)
-        return StepOutput(request.id, tokens, reason)
+        return StepOutput(request.id, tokens, "stop" if ends else reason, whole=ends and not constrained.stopped)
 
     def fail(self, plan: StepPlan, code: str, text: str) -> list[StepOutput]:
         """The step could not be run: ends its requests with an error. The others are unaffected."""

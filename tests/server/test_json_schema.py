@@ -84,8 +84,13 @@ def test_clients_cannot_set_the_engines_options() -> None:
         ({"$ref": "other.json"}, "points out of the schema"),
         ({"$ref": "#/a/b"}, "points at nothing"),
         ({"$ref": 5}, "points out of the schema"),
+        ({"properties": {"a": {"minLength": float("inf")}}}, "inf is no number .*#/properties/a/minLength"),
+        ({"enum": [1, float("nan")]}, "nan is no number .*#/enum/1"),
+        ({"const": "\ud800"}, r"ud800, half of a character .*#/const"),
+        ({"properties": {"\udfff": {}}}, r"udfff, half of a character .*#/properties"),
+        ({"propertyNames": {"maxLength": True}}, "'propertyNames' cannot be enforced"),
     ],
-    ids=str,
+    ids=repr,
 )
 def test_refusals_say_where(schema: Any, said: str) -> None:
     with pytest.raises(SchemaError, match=said):
@@ -123,3 +128,19 @@ def test_published_tools_are_all_taken() -> None:
                 enforceable(tool["function"].get("parameters") or {})
                 count += 1
     assert count > 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "reference", "written"),
+    [
+        ("a b", "#/$defs/a%20b", "#/$defs/a%20b"),
+        ("a b", "#/$defs/a b", "#/$defs/a%20b"),
+        ("é", "#/$defs/é", "#/$defs/%C3%A9"),
+        ("a%b", "#/$defs/a%25b", "#/$defs/a%25b"),
+        ("a/b", "#/$defs/a~1b", "#/$defs/a~1b"),
+    ],
+)
+def test_references_are_fragments(name: str, reference: str, written: str) -> None:
+    schema = enforceable({"$defs": {name: {"type": "null"}}, "$ref": reference})
+    assert isinstance(schema, dict)
+    assert schema["$ref"] == written

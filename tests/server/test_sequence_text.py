@@ -131,6 +131,16 @@ def test_a_stop_token_counts_and_is_no_text() -> None:
     assert (finished.usage.prompt_tokens, finished.usage.cached_tokens, finished.usage.completion_tokens) == (5, 2, 3)
 
 
+def test_a_stop_token_that_a_grammar_ends_with_is_text() -> None:
+    sampling = SamplingParams(max_tokens=9, stop_token_ids=(66,))
+    text = SequenceText(parser(), OutputContract(), sampling, TOKENIZER, 5)
+    delta, finished = text.feed(StepOutput("x", [65, 66], "stop", cached_tokens=0, whole=True))
+    assert isinstance(delta, TextDelta)
+    assert delta.text == (TOKENIZER.token_bytes(65) + TOKENIZER.token_bytes(66)).decode()
+    assert isinstance(finished, Finished)
+    assert finished.usage.completion_tokens == 2
+
+
 @pytest.mark.parametrize(("given", "told"), [(-0.5, -0.5), (float("-inf"), LEAST_LOGPROB), (-1e6, LEAST_LOGPROB)])
 def test_logprobs_are_numbers_that_json_has(given: float, told: float) -> None:
     sampling = SamplingParams(max_tokens=9, logprobs=1)

@@ -20,6 +20,7 @@ class Answer:
     outputs: int = 0
     reason: str | None = None
     error: tuple[str, str] | None = None
+    whole: bool = False
 
     def text(self, vocabulary: TiktokenVocabulary, stop: tuple[int, ...] = ()) -> str:
         """The tokens as text, without a stop token at the end."""
@@ -60,7 +61,7 @@ def run(core: EngineCore, requests: list[GenerateRequest]) -> dict[str, Answer]:
             answer.tokens += output.token_ids
             answer.logprobs += output.logprobs or []
             answer.outputs += 1
-            answer.reason, answer.error = output.finish_reason, output.error
+            answer.reason, answer.error, answer.whole = output.finish_reason, output.error, output.whole
     assert all(answer.reason or answer.error for answer in answers.values())
     assert core.scheduler.pool.held == 0
     return answers

@@ -247,13 +247,37 @@ def test_the_length_cuts_forced_tokens(constrained_engine: Loaded, vocabulary: T
     assert exact["r"].reason == "stop"
 
 
-def test_a_stop_token_in_the_forced_text_ends(constrained_engine: Loaded, vocabulary: TiktokenVocabulary) -> None:
-    text = 'start: "one" <|im_end|> "two"'
+@pytest.mark.parametrize("logprobs", [None, 0])  # the tokens are forced, or drawn one by one
+def test_a_stop_token_ends_only_where_the_text_matches(
+    constrained_engine: Loaded, vocabulary: TiktokenVocabulary, logprobs: int | None
+) -> None:
     stop = (vocabulary.control_tokens["<|im_end|>"],)
-    answer = run(make_core(constrained_engine), [request("r", [1], text, stop_token_ids=stop)])["r"]
-    assert (answer.text(vocabulary), answer.reason) == ("one<|im_end|>", "stop")
-    longer = run(make_core(constrained_engine), [request("r", [1], text, stop_token_ids=stop, min_tokens=9)])["r"]
-    assert (longer.text(vocabulary), longer.reason) == ("one<|im_end|>two", "stop")
+
+    def answer(source: str, **sampling: object) -> Answer:
+        made = request("r", [1], source, stop_token_ids=stop, logprobs=logprobs, **sampling)
+        return run(make_core(constrained_engine), [made])["r"]
+
+    within = answer('start: "one" <|im_end|> "two"')
+    assert (within.text(vocabulary), within.reason, within.whole) == ("one<|im_end|>two", "stop", True)
+    last = answer('start: "one" <|im_end|>')
+    assert (last.text(vocabulary), last.reason, last.whole) == ("one<|im_end|>", "stop", True)
+    behind = answer('start: "one" (<|im_end|> "two")?', logit_bias={stop[0]: 100.0})
+    assert (behind.text(vocabulary), behind.reason, behind.whole) == ("one<|im_end|>", "stop", False)
+
+
+def test_text_that_is_to_stop_an_answer_does_not_cut_its_json(
+    constrained_engine: Loaded, vocabulary: TiktokenVocabulary
+) -> None:
+    letter = vocabulary.token_bytes.index(b"a")
+    properties = {"a": {"type": "string", "maxLength": 20}}
+    schema = {"type": "object", "properties": properties, "required": ["a"], "additionalProperties": False}
+    requests = [
+        request(f"r{seed}", [seed], json_lark(schema), stop_token_ids=(letter,), seed=seed, max_tokens=200)
+        for seed in range(4)
+    ]
+    for answer in run(make_core(constrained_engine), requests).values():
+        assert answer.reason == "stop"
+        assert list(json.loads(answer.text(vocabulary))) == ["a"]
 
 
 def test_a_grammar_of_nothing_ends_with_nothing(constrained_engine: Loaded) -> None:

@@ -92,9 +92,12 @@ class PlanChecker:
                 known.append(next_token(known))
                 for _ in range(count):
                     known.append(next_token(known))
+                come = known[len(known) - 1 - count :]
                 if count:
-                    result.constrained[len(result.token_ids)] = Constrained(known[-count:])
-                result.token_ids.append(known[-1 - count])
+                    stopped = STOP in come
+                    come = come[: come.index(STOP) + 1] if stopped else come
+                    result.constrained[len(result.token_ids)] = Constrained(come[1:], stopped=stopped)
+                result.token_ids.append(come[0])
                 result.logprobs.append(None)
         assert all(count == 1 for count in written.values()), "a block with two writers"
         return result
@@ -337,7 +340,8 @@ def test_forced_tokens_come_in_one_output_and_are_computed_in_one_step() -> None
 @pytest.mark.parametrize(
     ("constrained", "tokens", "reason"),
     [
-        (Constrained([6, STOP, 7]), [5, 6, STOP], "stop"),
+        (Constrained([6, STOP], stopped=True), [5, 6, STOP], "stop"),
+        (Constrained([6, STOP]), [5, 6, STOP], None),
         (Constrained([6, 7, 8, 9, 10], done=True), [5, 6, 7, 8], "length"),
         (Constrained([6, 7, 8], done=True), [5, 6, 7, 8], "stop"),
         (Constrained([6], done=True), [5, 6], "stop"),
