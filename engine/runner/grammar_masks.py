@@ -44,21 +44,21 @@ class GrammarMasks:
         self._forbidden = self._thread.submit(self._compute, active) if active else None
 
     def apply(self, logits_NV: Tensor) -> dict[int, Constrained]:
-        """Sets the logits of what is not admitted to -inf. Returns the rows that have nothing to sample, and why: their
-        grammar is done, or failed."""
+        """Sets the logits of what is not admitted to -inf, by adding that: on a CPU this takes a tenth of the time of
+        filling them in. Returns the rows that have nothing to sample, and why: their grammar is done, or failed."""
         if self._forbidden is None:
             return {}
         forbidden_GV, verdicts = self._forbidden.result()
         self._forbidden = None
         if len(self._indices) == len(logits_NV):
-            logits_NV.masked_fill_(forbidden_GV, -torch.inf)
+            logits_NV += forbidden_GV
         else:
             for index, forbidden_V in zip(self._indices, forbidden_GV, strict=True):
-                logits_NV[index].masked_fill_(forbidden_V, -torch.inf)
+                logits_NV[index] += forbidden_V
         return verdicts
 
     def _compute(self, states: dict[int, GrammarState]) -> tuple[Tensor, dict[int, Constrained]]:
-        """The tokens that are not admitted, as [G, V], and the verdicts of `apply`."""
+        """-inf for the tokens that are not admitted, else 0, as [G, V], and the verdicts of `apply`."""
         verdicts: dict[int, Constrained] = {}
         forbidden_GV = np.ones((len(states), self._vocab_size), dtype=np.bool_)
         bits_GW = self._bits(states)
@@ -67,7 +67,7 @@ class GrammarMasks:
             if verdict is not None:
                 verdicts[index] = verdict
                 forbidden_GV[row] = False  # what is drawn there is not used
-        return torch.from_numpy(forbidden_GV).to(self._device, non_blocking=True), verdicts
+        return torch.from_numpy(_as_logits(forbidden_GV)).to(self._device, non_blocking=True), verdicts
 
     def _bits(self, states: dict[int, GrammarState]) -> NDArray[np.int32]:
         """One bit a token for each state, END's bit included. A failed matcher's are undefined."""
@@ -111,6 +111,13 @@ class GrammarMasks:
         else:
             _hide_stops(state, forbidden_V)
         return None
+
+
+def _as_logits(forbidden_GV: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """-inf where it is true, 0 elsewhere: 0 x -inf would be no number, and choosing takes ten times as long."""
+    logits_GV = np.multiply(forbidden_GV, np.float32(-3e38), dtype=np.float32)
+    with np.errstate(over="ignore"):
+        return np.multiply(logits_GV, np.float32(2), out=logits_GV)
 
 
 def _hide_stops(state: GrammarState, forbidden_V: NDArray[np.bool_]) -> None:
