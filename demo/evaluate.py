@@ -8,6 +8,7 @@ this flag, for the second column.
 """
 
 import argparse
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,11 @@ TARGETS = {
     "answer quotes the result": 95,
     "ends its turn": 99,
 }
+
+# Tools declared, so that prompts of all lengths come about; and the borders of the rows, in tokens.
+TOOLS_DECLARED = (1, 6, 14, 28, 56, 110, 220)
+LENGTHS = (0, 256, 1024, 2048, 4096, 8192, 16384, 32768)
+LENGTH_ROW = "right tool, prompts of {} to {} tokens"
 
 Scores = dict[str, list[bool]]
 
@@ -68,7 +74,7 @@ def _answerers(options: argparse.Namespace) -> Iterator[Answerer]:
 
 def measure(answerer: Answerer, examples: int, bfcl_folder: Path | None) -> Scores:
     """All scores; the leaderboard's if its folder is given."""
-    scores = evaluate(answerer, examples)
+    scores = evaluate(answerer, examples) | by_length(answerer, examples // 2)
     if bfcl_folder is not None:
         scores |= {f"BFCL {name}": bfcl(answerer, bfcl_folder / f"{name}.openai.jsonl") for name in BFCL}
     return scores
@@ -84,6 +90,28 @@ def evaluate(answerer: Answerer, examples: int) -> Scores:
         for name, right in score(question, answer):
             scores[name].append(right)
     return dict(scores)
+
+
+def by_length(answerer: Answerer, examples: int) -> Scores:
+    """Whether the right tool is called, by the prompt's length: single calls with more and more tools declared."""
+    chance = Chance(SEED - 3, "held_out")
+    made = [
+        tool_conversation(chance, count, skill="single", least_tools=count)
+        for count in TOOLS_DECLARED
+        for _ in range(examples)
+    ]
+    questions = [next(questions_of(example)) for example in made]
+    answers = answerer.answer([question.conversation for question in questions])
+    scores: Scores = {}
+    for low, high in itertools.pairwise(LENGTHS):
+        rights = [
+            same_names(answer, question.reference)
+            for question, answer in zip(questions, answers, strict=True)
+            if low < answer.prompt_tokens <= high
+        ]
+        if rights:
+            scores[LENGTH_ROW.format(f"{low + 1:,}", f"{high:,}")] = rights
+    return scores
 
 
 def held_out(examples: int) -> Iterator[Example]:
@@ -157,7 +185,9 @@ def _bfcl_conversation(case: dict[str, Any]) -> Conversation:
 
 def table(columns: Sequence[Scores]) -> str:
     """A table in Markdown: first what there are targets for. A second column is with constrained decoding."""
-    names = [*TARGETS, *sorted(set(columns[0]) - set(TARGETS))]
+    rows = [LENGTH_ROW.format(f"{low + 1:,}", f"{high:,}") for low, high in itertools.pairwise(LENGTHS)]
+    first = [name for name in (*TARGETS, *rows) if name in columns[0]]
+    names = [*first, *sorted(set(columns[0]) - set(first))]
     heads = ["right", "with constrained decoding"][: len(columns)]
     lines = [f"| what | wanted | {' | '.join(heads)} | of |", "|---" * (3 + len(columns)) + "|"]
     for name in names:

@@ -37,6 +37,10 @@ class SchemaError(ValueError):
         super().__init__(f"{text} (at {pointer(path)})")
 
 
+class Unenforceable(SchemaError):
+    """A right schema, as far as it was read, of which something cannot be enforced."""
+
+
 def pointer(path: tuple[str | int, ...]) -> str:
     """RFC 6901, as a fragment: #/properties/a~1b."""
     return "#" + "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)[:400]
@@ -102,7 +106,7 @@ class _Rewriter:
         rewritten: dict[str, Any] = {}
         for keyword, value in schema.items():
             if says_nothing(keyword, value, schema) is False:
-                raise SchemaError(f"the keyword {keyword!r} cannot be enforced here; leave it out", (*path, keyword))
+                raise Unenforceable(f"the keyword {keyword!r} cannot be enforced here; leave it out", (*path, keyword))
             check = _CHECKS.get(keyword)
             if check is not None:
                 rewritten[keyword] = check(self, value, (*path, keyword))
@@ -111,7 +115,7 @@ class _Rewriter:
     def _check_base(self, schema: dict[str, Any], path: tuple[str | int, ...]) -> None:
         """References below an `$id` of its own would begin there, not at the root."""
         if path and isinstance(schema.get("$id"), str) and '"$ref"' in json.dumps(schema):
-            raise SchemaError(
+            raise Unenforceable(
                 "an $id within the schema, with references below it, is not followed here", (*path, "$id")
             )
 
@@ -253,7 +257,7 @@ def _format(_: _Rewriter, value: Any, path: tuple[str | int, ...]) -> str:
     if not isinstance(value, str):
         raise SchemaError(f"the name of a format is needed, not {_shown(value)}", path)
     if value in UNENFORCED_FORMATS:
-        raise SchemaError(f"the format {value!r} cannot be enforced here; these can: {', '.join(FORMATS)}", path)
+        raise Unenforceable(f"the format {value!r} cannot be enforced here; these can: {', '.join(FORMATS)}", path)
     return value if value in FORMATS else "unknown"
 
 

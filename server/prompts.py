@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from server.conversation import RawPrompt
 from server.dialects.dialect import ContractError, TemplateArgumentError, TemplateError
+from server.dialects.lark import check_uncalled
 from server.errors import InvalidRequest
 from server.served_model import ServedModel
 from server.text.raw_prompt import RawEncoder
@@ -46,6 +47,7 @@ class PromptWriter:
         if request.raw:
             return [self._raw_ids(prompt) for prompt in request.raw], None
         grammar = self._dialect.grammar(request.conversation, request.contract)
+        check_uncalled(request.conversation.tools, request.contract)
         return [self._dialect.render(request.conversation)], grammar if self._constrained else None
 
     def _raw_ids(self, prompt: RawPrompt) -> list[int]:

@@ -2,7 +2,7 @@
 name, and bodies read into a schema."""
 
 import asyncio
-import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -14,7 +14,7 @@ from server.mistakes import explain
 MAX_TOOLS = 512
 INT64 = 2**63
 SMALL_BODY = 256 * 1024  # bytes that are parsed on the event loop; more goes to a thread
-TOOL_NAME = r"[\w.:/-]{1,64}"
+MAX_TOOL_NAME = 64
 
 
 class Wire(BaseModel):
@@ -41,8 +41,13 @@ async def parse_body(schema: type[Body], body: bytes, context: dict[str, Any] | 
     return await asyncio.to_thread(parse, schema, body, context)
 
 
+def _in_names(character: str) -> bool:
+    """Whether it may stand in a tool's name. Letters of all scripts have marks that are characters of their own."""
+    return character.isalnum() or character in "-._:/" or unicodedata.category(character).startswith("M")
+
+
 def _tool_name(name: str) -> str:
-    if re.fullmatch(TOOL_NAME, name) is None:
+    if not 1 <= len(name) <= MAX_TOOL_NAME or not all(map(_in_names, name)):
         raise PydanticCustomError("name", "A tool's name has 1 to 64 letters, digits and characters of -._:/")
     return name
 

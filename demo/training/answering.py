@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,12 +22,14 @@ AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said: text, calls as (name, arguments), whether it ended by itself, and what it thought."""
+    """What the model said: text, calls as (name, arguments), whether it ended by itself, what it thought, and how many
+    tokens the prompt had."""
 
     text: str
     calls: tuple[tuple[str, str], ...]
     ended: bool
     thought: str = ""
+    prompt_tokens: int = 0
 
 
 class Answerer(Protocol):
@@ -42,15 +44,15 @@ class InProcess:
     def __init__(self, folder: Path, threads: int | None) -> None:
         self._tokenizer = load_tokenizer(folder)
         self._dialect = load_dialect(folder, self._tokenizer)
-        config = EngineConfig(model_path=str(folder), threads=threads, max_model_len=4096, kv_cache_memory=256 * 2**20)
+        config = EngineConfig(model_path=str(folder), threads=threads, max_model_len=32768, kv_cache_memory=256 * 2**20)
         self._core = load(config, lambda report: None).new_core()
         self._controls = self._tokenizer.control_tokens
 
     def answer(self, conversations: Sequence[Conversation]) -> list[Answer]:
         stop = (self._controls["<|im_end|>"],)
         sampling = SamplingParams(max_tokens=MAX_TOKENS, temperature=0.0, stop_token_ids=stop)
-        for index, conversation in enumerate(conversations):
-            prompt = self._dialect.render(conversation)
+        prompts = [self._dialect.render(conversation) for conversation in conversations]
+        for index, prompt in enumerate(prompts):
             self._core.add(GenerateRequest(str(index), prompt, sampling, arrival=time.monotonic()))
         tokens: list[list[int]] = [[] for _ in conversations]
         ended = [False] * len(conversations)
@@ -60,7 +62,8 @@ class InProcess:
                     raise RuntimeError(output.error[1])
                 tokens[int(output.id)] += output.token_ids
                 ended[int(output.id)] |= output.finish_reason == "stop"
-        return [self._parse(ids, end) for ids, end in zip(tokens, ended, strict=True)]
+        answers = [self._parse(ids, end) for ids, end in zip(tokens, ended, strict=True)]
+        return [replace(answer, prompt_tokens=len(prompt)) for answer, prompt in zip(answers, prompts, strict=True)]
 
     def _parse(self, ids: list[int], ended: bool) -> Answer:
         """Text up to the first control token; then each call's id and arguments between theirs."""
@@ -114,7 +117,8 @@ class OverHttp:
         functions = [call["function"] for call in message.get("tool_calls") or []]
         calls = tuple((function["name"], function["arguments"]) for function in functions)
         thought = message.get("reasoning_content") or ""
-        return Answer(message.get("content") or "", calls, choice["finish_reason"] != "length", thought)
+        ended, prompt_tokens = choice["finish_reason"] != "length", response.json()["usage"]["prompt_tokens"]
+        return Answer(message.get("content") or "", calls, ended, thought, prompt_tokens)
 
 
 def _wire_message(message: Message) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from server.conversation import AnswerFormat, OutputContract, Tool, ToolChoice
 from server.dialects.dialect import Dialect
 from server.errors import InvalidRequest
 from server.json_schema import ANY_OBJECT
+from server.wire import MAX_TOOLS
 
 
 def output_contract(wire: ChatCompletionRequest, tools: Sequence[Tool], string_limit: int | None) -> OutputContract:
@@ -46,6 +47,9 @@ def declared_tools(wire: ChatCompletionRequest, dialect: Dialect) -> tuple[Tool,
         if isinstance(message, SystemMessage) and message.tools:
             lists.append((f"messages[{index}].tools", message.tools))
     places = [f"{where}[{index}].function" for where, some in lists for index in range(len(some))]
+    if len(places) > MAX_TOOLS:
+        text = f"There are {len(places)} tools; at most {MAX_TOOLS} are allowed."
+        raise InvalidRequest(text, param=places[MAX_TOOLS])
     declared = [one for _, some in lists for one in some]
     tools = tuple(_tool(one, where) for one, where in zip(declared, places, strict=True))
     check_tools(tools, (f"{where}.name" for where in places), dialect)

@@ -20,13 +20,11 @@ from server.conversation import Conversation, Message, OutputContract, Tool
 from server.dialects.apertus_grammar import apertus_grammar
 from server.dialects.apertus_parser import ApertusParser
 from server.dialects.apertus_tokens import CALL_MARKERS, ApertusTokens
-from server.dialects.dialect import OutputParser, Reasoning, TemplateArgumentError
+from server.dialects.dialect import OutputParser, Reasoning
 from server.dialects.generic import GenericDialect
 from server.dialects.template_probe import needs_whole_tools
 from server.text.template import ChatTemplate
 from server.text.tokenizer import Tokenizer
-
-_SWITCH = "enable_thinking"  # the template's variable
 
 
 class ApertusDialect(GenericDialect):
@@ -35,6 +33,7 @@ class ApertusDialect(GenericDialect):
     name = "apertus"
     needs: ClassVar[tuple[str, ...]] = CALL_MARKERS
     calls_tools = True
+    switch = "enable_thinking"
 
     @classmethod
     def speaks_for(cls, model_type: str, tokenizer: Tokenizer, template: ChatTemplate | None) -> bool:
@@ -47,7 +46,7 @@ class ApertusDialect(GenericDialect):
         self._bare_tools = template is not None and "tool.function" not in template.source
         self._whole_tools = template is not None and (self._bare_tools or needs_whole_tools(template))
         variables = template.variables if template is not None else frozenset()
-        self.reasoning: Reasoning = "optional" if _SWITCH in variables else "never"
+        self.reasoning: Reasoning = "optional" if self.switch in variables else "never"
 
     def grammar(self, conversation: Conversation, contract: OutputContract) -> Grammar | None:
         tools = contract.may_call(conversation.tools)
@@ -66,11 +65,7 @@ class ApertusDialect(GenericDialect):
 
     def template_variables(self, conversation: Conversation) -> dict[str, Any]:
         messages = one_system_message(conversation.messages)
-        variables = super().template_variables(replace(conversation, messages=messages))
-        wanted = conversation.reasoning if self.reasoning == "optional" else None
-        if wanted is not None and variables.setdefault(_SWITCH, wanted) is not wanted:
-            raise TemplateArgumentError(f"chat_template_kwargs: {_SWITCH} and the rest of the request differ.")
-        return variables
+        return super().template_variables(replace(conversation, messages=messages))
 
     def tool_variables(self, tool: Tool) -> dict[str, Any]:
         variables = super().tool_variables(tool)
@@ -80,10 +75,7 @@ class ApertusDialect(GenericDialect):
         return function if self._bare_tools else variables
 
     def _thinks(self, conversation: Conversation) -> bool:
-        thinking = conversation.reasoning
-        if thinking is None:
-            thinking = bool(conversation.template_arguments.get(_SWITCH))
-        return thinking and self.reasoning == "optional"
+        return bool(self.thinking(conversation)) and self.reasoning == "optional"
 
 
 def one_system_message(messages: tuple[Message, ...]) -> tuple[Message, ...]:

@@ -86,12 +86,6 @@ class DeepSeekDialect(GenericDialect):
             max_calls=None if contract.parallel_tool_calls else 1,
         )
 
-    def template_variables(self, conversation: Conversation) -> dict[str, Any]:
-        variables = super().template_variables(conversation)
-        if conversation.reasoning is not None and self.reasoning == "optional":
-            variables["thinking"] = conversation.reasoning
-        return variables
-
     def message_variables(self, message: Message) -> dict[str, Any]:
         variables = super().message_variables(message)
         if self._empty_is_none and message.tool_calls and not message.content:
@@ -106,9 +100,7 @@ class DeepSeekDialect(GenericDialect):
 
     def _opened(self, conversation: Conversation) -> bool:
         """Whether the prompt ends within the reasoning."""
-        thinking = conversation.reasoning
-        if thinking is None and isinstance(given := conversation.template_arguments.get("thinking"), bool):
-            thinking = given
+        thinking = self.thinking(conversation)
         turns = [message.role for message in conversation.messages if message.role not in ("system", "developer")]
         return conversation.add_generation_prompt and bool(turns) and self._opens[turns[-1], thinking]
 

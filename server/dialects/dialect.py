@@ -62,8 +62,8 @@ class Dialect(Protocol):
         ...
 
     def check_arguments(self, arguments: Mapping[str, Any]) -> None:
-        """Raises TemplateArgumentError, with a text for the client, for one that would have no effect or that
-        requests may not set."""
+        """Raises TemplateArgumentError, with a text for the client, for one that would have no effect, that
+        requests may not set, or whose value has no meaning."""
         ...
 
     def render(self, conversation: Conversation) -> list[int]:
@@ -72,7 +72,7 @@ class Dialect(Protocol):
         ...
 
     def grammar(self, conversation: Conversation, contract: OutputContract) -> Grammar | None:
-        """What the output must match, None if it is free. Raises ContractError."""
+        """What the output must match, None if it is free. Raises ContractError, TemplateArgumentError."""
         ...
 
     def output_parser(self, conversation: Conversation, contract: OutputContract) -> OutputParser:

@@ -18,6 +18,7 @@ _BASE_MODEL = (
     "a chat_template.jinja into the checkpoint folder"
 )
 _OWN_VARIABLES = frozenset({"messages", "tools", "add_generation_prompt"})
+_SWITCHES = ("thinking", "enable_thinking")  # what templates call the variable that turns thinking on and off
 
 
 class GenericDialect:
@@ -27,6 +28,7 @@ class GenericDialect:
     needs: ClassVar[tuple[str, ...]] = ()  # the control tokens without which its calls cannot be read
     calls_tools = False
     reasoning: Reasoning = "never"
+    switch: ClassVar[str] = "thinking"  # the template's variable that turns thinking on and off, if it has one
 
     @classmethod
     def speaks_for(cls, model_type: str, tokenizer: Tokenizer, template: ChatTemplate | None) -> bool:
@@ -62,12 +64,23 @@ class GenericDialect:
         taken = sorted(_OWN_VARIABLES & conversation.template_arguments.keys())
         if taken:
             raise TemplateArgumentError(f"the chat template's variable {taken[0]!r} cannot be set by a request")
+        thinking = self.thinking(conversation)
         return {
             **conversation.template_arguments,
+            **({} if thinking is None else {self.switch: thinking}),
             "messages": [self.message_variables(message) for message in conversation.messages],
             "tools": [self.tool_variables(tool) for tool in conversation.tools] or None,
             "add_generation_prompt": conversation.add_generation_prompt,
         }
+
+    def thinking(self, conversation: Conversation) -> bool | None:
+        """Whether the model is told to think, by the template's argument or otherwise; None: as it is used to. Raises
+        TemplateArgumentError if the two differ."""
+        given: bool | None = conversation.template_arguments.get(self.switch)
+        wanted = conversation.reasoning if self.reasoning == "optional" else None
+        if None not in (given, wanted) and given is not wanted:
+            raise TemplateArgumentError(f"chat_template_kwargs: {self.switch} and the rest of the request differ.")
+        return given if wanted is None else wanted
 
     def known_arguments(self) -> frozenset[str]:
         """The template arguments that a request may give. A family may add arguments of its own."""
@@ -75,13 +88,16 @@ class GenericDialect:
 
     def check_arguments(self, arguments: Mapping[str, Any]) -> None:
         known = self.known_arguments()
-        for name in arguments:
+        for name, value in arguments.items():
             if name not in known:
                 few = "it takes " + ", ".join(sorted(known)) if known else "it takes none"
                 raise TemplateArgumentError(
                     f"chat_template_kwargs: {name[:40]!r} is no variable that this model's chat template takes from "
                     f"requests; {few}."
                 )
+            if name in _SWITCHES and not isinstance(value, bool):  # templates and parsers would read it differently
+                shown = json.dumps(value, ensure_ascii=False)[:40]
+                raise TemplateArgumentError(f"chat_template_kwargs.{name} must be true or false, not {shown}.")
 
     def message_variables(self, message: Message) -> dict[str, Any]:
         """One message as templates know it; what it does not have is absent, for templates ask `is defined`."""
@@ -155,6 +171,6 @@ def _wants_objects(template: ChatTemplate) -> bool:
 def _parsed(arguments: str) -> Any:
     try:
         value = json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments
     return value if isinstance(value, dict) else arguments

@@ -11,6 +11,7 @@ clients call them stays between client and server. How output is constrained: ki
 """
 
 import re
+from collections import deque
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -84,8 +85,6 @@ class KimiDialect(GenericDialect):
     def template_variables(self, conversation: Conversation) -> dict[str, Any]:
         messages = native_ids(conversation.messages, in_messages=self._counts_in_messages)
         variables = super().template_variables(replace(conversation, messages=messages))
-        if conversation.reasoning is not None and self.reasoning == "optional":
-            variables["thinking"] = conversation.reasoning
         if self._declares_in_typescript and variables["tools"]:
             variables.setdefault("tools_ts_str", declare_tools(variables["tools"]))
         return variables
@@ -97,30 +96,29 @@ class KimiDialect(GenericDialect):
 
     def _opened(self, conversation: Conversation) -> bool:
         """Whether the prompt ends within the reasoning."""
-        thinking = conversation.reasoning
-        if thinking is None and isinstance(given := conversation.template_arguments.get("thinking"), bool):
-            thinking = given
-        return conversation.add_generation_prompt and self._opens[thinking]
+        return conversation.add_generation_prompt and self._opens[self.thinking(conversation)]
 
 
 def native_ids(messages: tuple[Message, ...], *, in_messages: bool = False) -> tuple[Message, ...]:
     """The messages with the model's own ids for calls and their results, whatever the client called them. A result
-    belongs to the last call before it that has its id; one that answers nothing keeps what it has. `in_messages`: the
-    index counts anew in each message."""
-    native: dict[str, str] = {}
+    belongs to the last call before it that has its id; calls of one message that share an id have results in their
+    order. One that answers nothing keeps what it has. `in_messages`: the index counts anew in each message."""
+    native: dict[str, deque[str]] = {}  # by the client's id; of calls that have a result, only the last one stays
     count = 0
     renamed = []
     for message in messages:
         calls = []
+        made: dict[str, deque[str]] = {}
         for position, call in enumerate(message.tool_calls):
-            native[call.id] = f"functions.{call.name}:{position if in_messages else count}"
-            calls.append(replace(call, id=native[call.id]))
+            own = f"functions.{call.name}:{position if in_messages else count}"
+            made.setdefault(call.id, deque()).append(own)
+            calls.append(replace(call, id=own))
             count += 1
+        native |= made
         answers = message.tool_call_id
-        if calls or answers is not None:
-            answers = native.get(answers, answers) if answers is not None else None
-            message = replace(message, tool_calls=tuple(calls), tool_call_id=answers)
-        renamed.append(message)
+        if answers is not None and (waiting := native.get(answers)):
+            answers = waiting.popleft() if len(waiting) > 1 else waiting[0]
+        renamed.append(replace(message, tool_calls=tuple(calls), tool_call_id=answers))
     return tuple(renamed)
 
 

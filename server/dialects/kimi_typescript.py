@@ -64,8 +64,8 @@ class _Writer:
         """The definitions that the schema brings along."""
         lines = []
         for name, schema in self._definitions.items():
-            description = schema.get("description", "") if isinstance(schema, dict) else ""
-            head = _comment(description, "") + "\n" if description else ""
+            description = schema.get("description") if isinstance(schema, dict) else None
+            head = _comment(str(description), "") + "\n" if description else ""
             lines.append(f"{head}interface {name} {self.type(schema, '')}")
         return lines
 
@@ -92,7 +92,8 @@ class _Writer:
         inner = indent + _INDENT
         properties = schema.get("properties")
         properties = properties if isinstance(properties, dict) else {}
-        required = schema.get("required", ())
+        required = schema.get("required")
+        required = required if isinstance(required, list) else ()
         members = [
             self._member(name, properties[name], inner, optional=optional)
             for optional in (False, True)

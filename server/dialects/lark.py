@@ -13,14 +13,14 @@ from typing import Any
 from engine import Grammar
 from server.conversation import AnswerFormat, OutputContract, Tool
 from server.dialects.dialect import ContractError
-from server.json_schema import ANY_OBJECT, NO_PARAMETERS, SchemaError, enforceable
+from server.json_schema import ANY_OBJECT, NO_PARAMETERS, SchemaError, Unenforceable, enforceable
 
 MAX_CALLS = 64  # in one answer
 
 
 def literal(text: str) -> str:
-    """A string of a grammar."""
-    return json.dumps(text, ensure_ascii=False)
+    """A string of a grammar, which takes U+007F as an escape only."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def json_rule(schema: Any, contract: OutputContract, where: str) -> str:
@@ -53,6 +53,20 @@ def tool_rules(tools: tuple[Tool, ...], contract: OutputContract) -> list[str]:
             f"tool_{index}: {json_rule(ANY_OBJECT | (tool.parameters or NO_PARAMETERS), contract, tool.where)}"
         )
     return lines
+
+
+def check_uncalled(tools: tuple[Tool, ...], contract: OutputContract) -> None:
+    """The schemas of tools that may not be called are no part of a grammar, and are right all the same: prompts show
+    them. Nothing in them need be enforced. Raises ContractError."""
+    called = {tool.name for tool in contract.may_call(tools)}
+    for tool in tools:
+        if tool.name in called:
+            continue
+        try:
+            json_rule(ANY_OBJECT | (tool.parameters or NO_PARAMETERS), contract, tool.where)
+        except ContractError as error:
+            if not isinstance(error.__cause__, Unenforceable):
+                raise
 
 
 def call_list(contract: OutputContract, separator: str = "") -> str:

@@ -25,7 +25,6 @@ from server.dialects.qwen_tokens import CALL, END_CALL, END_THINK, FAMILY_TOKENS
 from server.text.template import ChatTemplate
 from server.text.tokenizer import Tokenizer
 
-_SWITCH = "enable_thinking"  # the template's variable
 # Variables that the templates read, but set themselves before.
 _OWN_VARIABLES = frozenset({"content", "reasoning_content", "loop_messages"})
 
@@ -35,6 +34,7 @@ class QwenDialect(GenericDialect):
 
     name = "qwen3"
     needs: ClassVar[tuple[str, ...]] = (CALL, END_CALL)
+    switch = "enable_thinking"
 
     @classmethod
     def speaks_for(cls, model_type: str, tokenizer: Tokenizer, template: ChatTemplate | None) -> bool:
@@ -82,12 +82,6 @@ class QwenDialect(GenericDialect):
             max_calls=None if contract.parallel_tool_calls else 1,
         )
 
-    def template_variables(self, conversation: Conversation) -> dict[str, Any]:
-        variables = super().template_variables(conversation)
-        if conversation.reasoning is not None and self.reasoning == "optional":
-            variables[_SWITCH] = conversation.reasoning
-        return variables
-
     def known_arguments(self) -> frozenset[str]:
         return super().known_arguments() - _OWN_VARIABLES
 
@@ -100,7 +94,7 @@ class QwenDialect(GenericDialect):
     def _reasoning(self) -> Reasoning:
         if self._template is None or self._tokens.think == -1:
             return "never"
-        if _SWITCH in self._template.variables:
+        if self.switch in self._template.variables:
             return "optional"
         if self._prompts[None] == END_THINK or THINK not in self._template.source:
             return "never"
@@ -110,16 +104,13 @@ class QwenDialect(GenericDialect):
         """The marker of thoughts behind which the model goes on: one of <think>, </think> and none."""
         if not conversation.add_generation_prompt:
             return ""
-        thinking = conversation.reasoning if self.reasoning == "optional" else None
-        if thinking is None and isinstance(given := conversation.template_arguments.get(_SWITCH), bool):
-            thinking = given
-        return self._prompts[thinking]
+        return self._prompts[self.thinking(conversation)]
 
     def _prompt_end(self, thinking: bool | None) -> str:
         if self._template is None:
             return ""
         variables: dict[str, Any] = {"messages": [{"role": "user", "content": "Q"}], "tools": None}
-        variables |= {"add_generation_prompt": True} | ({} if thinking is None else {_SWITCH: thinking})
+        variables |= {"add_generation_prompt": True} | ({} if thinking is None else {self.switch: thinking})
         try:
             pieces = self._template.render(variables)
         except TemplateError:

@@ -31,7 +31,8 @@ class TemplateError(ValueError):
 
 
 class TemplateArgumentError(TemplateError):
-    """The request sets a variable that the template does not take. The text is for the client."""
+    """The request sets a variable that the template does not take, or in a way that means nothing. The text is for the
+    client."""
 
 
 class ChatTemplate:

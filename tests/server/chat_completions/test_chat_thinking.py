@@ -66,6 +66,16 @@ async def test_thinking_is_switched_in_each_way(thinker: Served, fields: dict[st
     assert (thinker.end in grammar.forbidden) is thinks, "no answer ends within its thoughts"
 
 
+@pytest.mark.parametrize(("value", "shown"), [(1, "1"), ("yes", '"yes"'), (None, "null"), ([], "[]")])
+async def test_a_switch_is_true_or_false(thinker: Served, value: Any, shown: str) -> None:
+    answer = await thinker.post(chat_template_kwargs={"thinking": value})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == "chat_template_kwargs"
+    assert error["message"] == f"chat_template_kwargs.thinking must be true or false, not {shown}."
+    assert not thinker.engine.requests
+
+
 async def test_what_only_thinks_cannot_be_told_not_to(tmp_path_factory: pytest.TempPathFactory) -> None:
     always = Served(thinking_model(tmp_path_factory.mktemp("always") / "model", always=True))
     for field, value in (("thinking", {"type": "disabled"}), ("reasoning_effort", "none")):

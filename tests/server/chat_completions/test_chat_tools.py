@@ -106,6 +106,11 @@ async def test_a_cut_call_ends_with_length(served: Served) -> None:
             assert made["function"]["arguments"].startswith(call["function"]["arguments"].rstrip("\ufffd"))
 
 
+async def test_what_cannot_be_enforced_is_no_matter_where_it_may_not_be_called(served: Served) -> None:
+    answer = await served.post(tools=schema(type="array", uniqueItems=True), tool_choice="none")
+    assert answer.status_code == 200, answer.text
+
+
 @pytest.mark.parametrize(
     ("choice", "begins", "callable_names"),
     [
@@ -250,6 +255,14 @@ async def test_thoughts_of_another_model_are_taken(served: Served) -> None:
     assert (await served.post(messages=[*chat()["messages"], message, *chat()["messages"]])).status_code == 200
 
 
+@pytest.mark.parametrize("name", ["मौसम", "cafe\u0301", "für_x"])
+async def test_names_in_letters_of_all_scripts(served: Served, name: str) -> None:
+    """Some letters have marks that are characters of their own."""
+    served.engine.script = say_calls(served, calls=[(name, 0, "{}")])
+    choice = (await served.post(tools=[tool(name=name)])).json()["choices"][0]
+    assert choice["message"]["tool_calls"][0]["function"]["name"] == name
+
+
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f"}}
 
 
@@ -273,7 +286,28 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("parameters of a string", {"tools": [tool(parameters={"type": "string"})]}, PARAMETERS, "type object"),
     ("parameters that are none", {"tools": [tool(parameters=[])]}, PARAMETERS, "object"),
     ("1,000 tools", {"tools": [tool(name=f"f{n}") for n in range(1000)]}, "tools", "512"),
+    (
+        "more tools than the limit in several places",
+        {
+            "tools": [tool(name=f"f{n}") for n in range(500)],
+            "messages": [{"role": "system", "tools": [tool(name=f"g{n}") for n in range(13)]}, *chat()["messages"]],
+        },
+        "messages[0].tools[12].function",
+        "513 tools; at most 512",
+    ),
     ("an unknown type", {"tools": schema(type="dict")}, PARAMETERS, "#/properties/a/type"),
+    (
+        "a wrong schema that no call needs",
+        {"tools": [tool(parameters={"type": "object", "required": 5})], "tool_choice": "none"},
+        PARAMETERS,
+        "#/required",
+    ),
+    (
+        "a wrong schema of a tool that is not chosen",
+        {"tools": [tool(name="g"), *schema(type="dict")], "tool_choice": named("g")},
+        "tools[1].function.parameters",
+        "#/properties/a/type",
+    ),
     ("required that is no list", {"tools": schema(type="object", required="x")}, PARAMETERS, "#/properties/a/required"),
     ("a keyword", {"tools": schema(type="array", uniqueItems=True)}, PARAMETERS, "'uniqueItems'"),
     ("a remote reference", {"tools": schema(**{"$ref": "http://x.invalid/y"})}, PARAMETERS, "#/properties/a/$ref"),

@@ -74,6 +74,13 @@ def test_every_revision_gets_tools_and_calls_in_its_way(template: str, tmp_path:
     assert said.endswith(f'<|assistant_start|>{calls}["Sunny", 1]<|assistant_start|>')
 
 
+def test_arguments_too_deep_to_be_read_stay_text(tmp_path: Path) -> None:
+    tokenizer, dialect = apertus(tmp_path, TEMPLATE)
+    deep = '{"a":' * 3000 + "1" + "}" * 3000
+    messages = (*ASKED, Message("assistant", tool_calls=(ToolCall("x", "f", deep),)))
+    assert json.dumps(deep) in spelled(tokenizer, dialect.render(Conversation(messages)))
+
+
 def test_thinking(tmp_path: Path) -> None:
     tokenizer, dialect = apertus(tmp_path, TEMPLATE)
     for conversation, word in (

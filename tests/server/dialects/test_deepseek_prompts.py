@@ -119,7 +119,7 @@ def test_v31_thinks_if_told_so(tmp_path: Path) -> None:
         (Conversation(ASKED), end),
         (Conversation(ASKED, reasoning=True), think),
         (Conversation(ASKED, template_arguments={"thinking": True}), think),
-        (Conversation(ASKED, template_arguments={"thinking": True}, reasoning=False), end),
+        (Conversation(ASKED, template_arguments={"thinking": True}, reasoning=True), think),
     ):
         assert dialect.render(conversation)[-1] == last
         parser = dialect.output_parser(conversation, OutputContract())

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.dialect_checkpoints import apertus, deepseek
 from support.golden import conversation_of
+from support.messages import thinking_model
+from support.qwen_checkpoints import QwenCheckpoint
 
 from engine import ConfigError
-from server.conversation import Conversation, Message, OutputContract, Tool, ToolCall
-from server.dialects.dialect import Dialect, TemplateError
+from server.conversation import AnswerFormat, Conversation, Message, OutputContract, Tool, ToolCall
+from server.dialects.dialect import Dialect, TemplateArgumentError, TemplateError
 from server.dialects.registry import load_dialect
 from server.events import TextDelta
 from server.text.tokenizer import load_tokenizer
@@ -20,6 +23,7 @@ DATA = Path(__file__).parents[2] / "data"
 TINY_KIMI = DATA / "tiny_kimi"
 TOKENIZER = load_tokenizer(TINY_KIMI)
 GOLDEN = json.loads((DATA / "kimi_k2" / "golden.json").read_text(encoding="utf-8"))
+COLOUR = AnswerFormat("choice", choices=("red", "blue"))
 PLAIN = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{{ tools | tojson }}"
 
 
@@ -143,6 +147,44 @@ def test_template_arguments_cannot_replace_the_conversation(tmp_path: Path, name
     dialect = generic(tmp_path, PLAIN)
     with pytest.raises(TemplateError, match=f"'{name}' cannot be set"):
         dialect.render(Conversation((Message("user", "x"),), template_arguments={name: "y"}))
+
+
+@pytest.fixture(params=["kimi", "deepseek", "apertus", "qwen3"])
+def switched(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, str]:
+    """A dialect of each family whose thinking is optional, and what its template calls the switch."""
+    if request.param == "kimi":
+        return thinking_model(tmp_path / "model").dialect, "thinking"
+    if request.param == "deepseek":
+        template = (DATA / "deepseek" / "chat_template.v3.1.jinja").read_text("utf-8")
+        return deepseek(tmp_path, template)[1], "thinking"
+    if request.param == "apertus":
+        return apertus(tmp_path, (DATA / "apertus" / "chat_template.jinja").read_text("utf-8"))[1], "enable_thinking"
+    return QwenCheckpoint(tmp_path).dialect, "enable_thinking"
+
+
+def test_what_is_said_of_thinking_must_agree(switched: tuple[Any, str]) -> None:
+    dialect, switch = switched
+    asked = (Message("user", "Q"),)
+    for wanted in (True, False):
+        alone = dialect.render(Conversation(asked, reasoning=wanted))
+        assert dialect.render(Conversation(asked, template_arguments={switch: wanted})) == alone
+        both = Conversation(asked, template_arguments={switch: wanted}, reasoning=wanted)
+        assert dialect.render(both) == alone
+        differing = Conversation(asked, template_arguments={switch: not wanted}, reasoning=wanted)
+        for work in (dialect.render, lambda said: dialect.grammar(said, OutputContract(format=COLOUR))):
+            with pytest.raises(TemplateArgumentError, match=f"{switch} and the rest of the request differ"):
+                work(differing)
+
+
+@pytest.mark.parametrize("value", [1, 0, "yes", "", None, [True]])
+def test_a_switch_of_thinking_is_true_or_false(switched: tuple[Any, str], value: Any, tmp_path: Path) -> None:
+    dialect, switch = switched
+    dialect.check_arguments({switch: True})
+    with pytest.raises(TemplateArgumentError, match=rf"kwargs\.{switch} must be true or false, not"):
+        dialect.check_arguments({switch: value})
+    for name in ("thinking", "enable_thinking"):
+        with pytest.raises(TemplateArgumentError, match=rf"kwargs\.{name} must be true or false, not"):
+            generic(tmp_path, f"{{{{ {name} }}}}").check_arguments({name: value})
 
 
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, Other()], ids=["kimi", "generic"])

@@ -147,6 +147,7 @@ FORMATS: dict[str, tuple[AnswerFormat, Any]] = {
     "any object": (AnswerFormat("json", schema={"type": "object"}), lambda text: isinstance(json.loads(text), dict)),
     "regex": (AnswerFormat("regex", source=r"a/[0-9]{2}\/b"), lambda text: text[:2] == "a/" and text[4:] == "/b"),
     "choice": (AnswerFormat("choice", choices=('"quoted"\n', "ü")), lambda text: text in ('"quoted"\n', "ü")),
+    "delete": (AnswerFormat("choice", choices=("a\x7f", "\\\x7f")), lambda text: text in ("a\x7f", "\\\x7f")),
     "lark": (AnswerFormat("lark", source='start: A "-" b\nA: "x"\nb: "y" | "z"'), lambda text: text in ("x-y", "x-z")),
 }
 

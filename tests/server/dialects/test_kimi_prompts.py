@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from support.golden import conversation_of
 
 from server.conversation import Conversation, Message, ToolCall
@@ -86,6 +88,34 @@ def test_a_schema_that_refers_to_itself() -> None:
     assert "interface parameters {\n  child?: parameters\n}\ntype f = (_: parameters) => any;" in said
 
 
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text("ab/#$", max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    *("type", "properties", "required", "description", "default", "enum", "anyOf", "items", "minimum"),
+                    *("additionalProperties", "$defs", "$ref"),
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["properties", "required", "$defs", "additionalProperties"]), ODD))
+@example({"required": 5, "properties": {"a": True}})
+@example({"$defs": {"X": {"description": 5}}})
+@example({"properties": {"a": {"type": "object", "required": {"b": 1}, "properties": {"b": {}}}}})
+def test_no_schema_is_too_odd_to_be_declared(parameters: dict[str, Any]) -> None:
+    said = declare_tools([{"type": "function", "function": {"name": "f", "parameters": parameters}}])
+    assert said.endswith(") => any;\n}\n")
+
+
 def test_ids_count_over_the_conversation() -> None:
     messages = (
         Message("assistant", tool_calls=(ToolCall("x", "a-b", "{}"), ToolCall("y", "c", "{}"))),
@@ -108,3 +138,16 @@ def test_ids_count_over_the_conversation() -> None:
     in_messages = native_ids(messages, in_messages=True)
     assert in_messages[3].tool_calls[0].id == in_messages[4].tool_call_id == "functions.c:0"
     assert native_ids(renamed) == renamed
+
+
+def test_calls_of_one_id_have_results_in_their_order() -> None:
+    """Some servers give all calls the same id."""
+    result = Message("tool", "R", tool_call_id="same")
+    calling = Message("assistant", tool_calls=(ToolCall("same", "f", "{}"), ToolCall("same", "g", "{}")))
+    again = Message("assistant", tool_calls=(ToolCall("same", "h", "{}"),))
+    renamed = native_ids((calling, result, result, result, again, result, calling, again, result))
+    assert [message.tool_call_id for message in renamed if message.role == "tool"] == [
+        *("functions.f:0", "functions.g:1", "functions.g:1"),
+        "functions.h:2",
+        "functions.h:5",
+    ]

@@ -1,5 +1,6 @@
 """Qwen's prompts: the recorded ones, thoughts on and off, which checkpoints are Qwen's, and nothing forged."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ from support.qwen_checkpoints import CONTROL, PUBLISHED, TEMPLATES, QwenCheckpoi
 from support.tiny_tokenizers import write_byte_tokenizer
 
 from server.conversation import Conversation, Message, Tool, ToolCall
-from server.dialects.dialect import TemplateArgumentError
+from server.dialects.dialect import TemplateArgumentError, TemplateError
 from server.dialects.registry import load_dialect
 from server.text.tokenizer import load_tokenizer
 
@@ -76,13 +77,25 @@ def test_thoughts_of_the_tool_loop_are_given_back(tmp_path: Path) -> None:
     assert '{"name": "f", "arguments": {"a": 1}}\n</tool_call><|im_end|>' in prompt
 
 
+def nested(depth: int) -> str:
+    return '{"a":' * depth + "1" + "}" * depth
+
+
 @pytest.mark.parametrize("template", ["chat_template.jinja", "coder_like.jinja"])
-@pytest.mark.parametrize("arguments", ['{"a": ', "[1]", "", "null"])
+@pytest.mark.parametrize("arguments", ['{"a": ', "[1]", "", "null", pytest.param(nested(3000), id="deep")])
 def test_earlier_arguments_that_are_no_object(template: str, arguments: str, tmp_path: Path) -> None:
     qwen = QwenCheckpoint(tmp_path, template)
     call = Message("assistant", tool_calls=(ToolCall("call_1", "f", arguments),))
     prompt = qwen.text(qwen.dialect.render(Conversation((*ASKED.messages, call, Message("tool", "T")))))
     assert arguments in prompt
+
+
+@pytest.mark.parametrize("depth", range(100, 1100, 100))
+def test_arguments_at_the_limits_of_recursion_are_written_or_refused(depth: int, tmp_path: Path) -> None:
+    qwen = QwenCheckpoint(tmp_path, "coder_like.jinja")
+    call = Message("assistant", tool_calls=(ToolCall("call_1", "f", nested(depth)),))
+    with contextlib.suppress(TemplateError):
+        assert '{"a":' in qwen.text(qwen.dialect.render(Conversation((*ASKED.messages, call))))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from support.fake_engine import FakeEngine, outputs
 from support.qwen_checkpoints import QwenCheckpoint
-from support.served import frames
+from support.served import Served, frames
 
 from engine import GenerateRequest
 from server.app import create_app
@@ -29,18 +29,22 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("template", SAID)
-async def test_call_result_answer(template: str, tmp_path: Path) -> None:
-    qwen = QwenCheckpoint(tmp_path, template)
-    model = ServedModel(
+def served_model(qwen: QwenCheckpoint, folder: Path) -> ServedModel:
+    return ServedModel(
         names=("m",),
         created=0,
-        folder=tmp_path,
+        folder=folder,
         tokenizer=qwen.tokenizer,
         dialect=qwen.dialect,
         sampling=SamplingDefaults(),
         eos_ids=frozenset({qwen.end}),
     )
+
+
+@pytest.mark.parametrize("template", SAID)
+async def test_call_result_answer(template: str, tmp_path: Path) -> None:
+    qwen = QwenCheckpoint(tmp_path, template)
+    model = served_model(qwen, tmp_path)
     said = [*qwen.tokens("Let me see.\n", "<tool_call>", SAID[template], "</tool_call>"), qwen.end]
     asked: list[GenerateRequest] = []
 
@@ -76,3 +80,17 @@ async def test_call_result_answer(template: str, tmp_path: Path) -> None:
         assert call["id"] not in prompt
     assert len(asked) == 3
     assert all(request.grammar is not None and request.grammar.begin_with for request in asked)
+
+
+@pytest.mark.parametrize(
+    ("fields", "switch"), [({"thinking": {"type": "enabled"}}, False), ({"reasoning_effort": "none"}, True)], ids=str
+)
+async def test_fields_that_differ_about_thinking(fields: dict[str, Any], switch: bool, tmp_path: Path) -> None:
+    served = Served(served_model(QwenCheckpoint(tmp_path), tmp_path))
+    answer = await served.post(model="m", chat_template_kwargs={"enable_thinking": switch}, **fields)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == "chat_template_kwargs"
+    assert "enable_thinking and the rest of the request differ" in error["message"]
+    assert not served.engine.requests
+    assert (await served.post(model="m", chat_template_kwargs={"enable_thinking": not switch}, **fields)).is_success

@@ -62,6 +62,7 @@ TEXTS: list[tuple[Any, str, bool]] = [
     ({"enum": ["red", "dark blue", ""]}, "", True),
     ({"enum": ["red", "dark blue", ""]}, "blue", False),
     ({"const": "x\ny"}, "x\ny", True),
+    ({"const": "x\x7fy"}, "x\x7fy", True),
     ({"enum": ["a", "b"], "type": "string", "maxLength": 1, "pattern": "b"}, "a", False),
     ({"type": "integer", "minimum": 3}, "3", True),
     ({"type": "integer", "minimum": 3}, "2", False),
@@ -120,6 +121,10 @@ def test_parameters_come_in_order_and_optional_ones_may_lack() -> None:
         body = "".join(f"<parameter={key}>\nx\n</parameter>\n" for key in keys)
         assert admits(schema, body) is admitted, keys
     assert not admits(schema, "<parameter=b>\nx\n</parameter>\n<parameter=d>\nx\n</parameter>\n")
+
+
+def test_a_name_with_a_control_character() -> None:
+    assert admits({"type": "object", "properties": {"a\x7fb": {}}}, "<parameter=a\x7fb>\nx\n</parameter>\n")
 
 
 def test_tools_without_parameters_and_with_open_ones() -> None:
