@@ -17,6 +17,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     quantize: Literal["int8", "int4"] | None = None
     device: str = "auto"  # auto | cpu | cuda
     kernels: str = "auto"  # auto | one of engine/kernels/registry.py
+    attention_backend: Literal["auto", "flashinfer"] = "auto"  # auto: that of the kernels
     record_steps: Literal["auto", "on", "off"] = "auto"  # auto: where the kernels can
     kv_cache_dtype: Literal["auto", "fp8"] = "auto"
     max_model_len: int | None = None

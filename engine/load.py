@@ -16,7 +16,7 @@ from engine.grammar.compiler import GrammarCompiler
 from engine.grammar.tokens import GrammarTokens, load_grammar_tokens
 from engine.kernels.backend import Kernels
 from engine.kernels.packed import FP8
-from engine.kernels.registry import choose_kernels, describe
+from engine.kernels.registry import choose_kernels, describe, with_flashinfer
 from engine.layers.weight import Forms
 from engine.messages import GenerateRequest, Loading, Planned, Ready, SamplingParams
 from engine.models.batch import DECODE_WORKSPACE_TOKENS
@@ -108,6 +108,8 @@ def load(config: EngineConfig, report: Report) -> Loaded:
     model_config, asked = load_model_config(folder), config
     dtype: torch.dtype = getattr(torch, resolve_dtype(asked.dtype, model_config)[0])
     kernels = choose_kernels(asked.kernels, device.type, dtype, fp8_cache=asked.kv_cache_dtype == "fp8")
+    if asked.attention_backend == "flashinfer":
+        kernels = with_flashinfer(kernels, fp8_cache=asked.kv_cache_dtype == "fp8")
     config = msgspec.structs.replace(asked, device=device.type, kernels=kernels.name)
     plan = plan_memory(config, model_config, free_memory(device))
     report(Planned(list(plan.lines)))

@@ -86,6 +86,13 @@ class Settings:
         "How the KV cache is kept. auto: as the model computes; fp8: in half the memory, at a cost that `abruzzi "
         "check-quantization` tells.",
     )
+    attention_backend: str = option(
+        "auto",
+        one_of("auto", "flashinfer"),
+        MODEL,
+        "What computes decode attention on a GPU. auto: the kernels' own; flashinfer: that library, which must be "
+        "installed; steps are not recorded then.",
+    )
     record_steps: str = option(
         "auto",
         one_of("auto", "on", "off"),

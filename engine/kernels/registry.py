@@ -39,6 +39,22 @@ ORDER = {"cpu": ("native", "torch"), "cuda": ("triton", "torch")}
 FP8_CACHE = ("triton", "torch")
 
 
+def with_flashinfer(kernels: Kernels, *, fp8_cache: bool = False) -> Kernels:
+    """These kernels with decode attention by FlashInfer. Raises ConfigError where that cannot be."""
+    flag = "--attention-backend flashinfer"
+    if kernels.name != "triton":
+        raise ConfigError(f"{flag}: goes with the Triton kernels on an NVIDIA GPU, and not with {kernels.describe()}")
+    if fp8_cache:
+        raise ConfigError(f"{flag}: does not read this KV cache; leave out --kv-cache-dtype fp8")
+    try:
+        import flashinfer
+    except ImportError as error:
+        raise ConfigError(f"{flag}: it cannot be imported ({error}); pip install 'flashinfer-python>=0.7'") from None
+    from engine.kernels.triton.flashinfer import FlashInferKernels
+
+    return FlashInferKernels(flashinfer)
+
+
 def choose_kernels(name: str, device: str, dtype: torch.dtype, *, fp8_cache: bool = False) -> Kernels:
     """The backend of that name for a device's type and a model's dtype, or with `auto` the first that is usable.
     With `fp8_cache` it must read a KV cache in fp8. Raises ConfigError."""
@@ -62,7 +78,7 @@ def why_unusable(name: str, device: str, dtype: torch.dtype) -> str | None:
 def describe(kernels: Kernels, asked: str, device: str, dtype: torch.dtype) -> str:
     """What an operator should know of a choice: what computes, and why faster ones do not."""
     order = ORDER[device]
-    faster = order[: order.index(kernels.name)] if asked == "auto" else ()
+    faster = order[: order.index(kernels.name)] if asked == "auto" and kernels.name in order else ()
     cannot = "cannot read a KV cache in fp8"  # else they would have been taken
     reasons = [f"; {why_unusable(name, device, dtype) or f'the {name} kernels {cannot}'}" for name in faster]
     return f"kernels: {kernels.describe()}{''.join(reasons)}"

@@ -15,6 +15,7 @@ from engine.config import EngineConfig
 from engine.errors import ConfigError, DoesNotFit
 from engine.kernels.formats import FP8_BLOCK, Formats, quantized
 from engine.kernels.limits import (
+    FLASHINFER_WORKSPACE,
     PREFILL_KEY_BLOCK,
     PREFILL_KEY_BLOCK_TRITON,
     PREFILL_QUERY_BLOCK,
@@ -173,6 +174,7 @@ def _workspace(engine: EngineConfig, model: ModelConfig, size: int, longest: int
     slack = max(int(ALLOCATOR_SLACK * (attention + activations + logits + unpacking)), ALLOCATOR_FLOOR)
     return [
         *_recorded(engine, model, size),
+        *([PlanLine("workspace: FlashInfer", FLASHINFER_WORKSPACE)] if engine.kernels == "flashinfer" else []),
         PlanLine("workspace: attention", attention, f"{PREFILL_QUERY_BLOCK} queries by {_key_block(engine)} keys"),
         PlanLine("workspace: activations", activations, f"{engine.max_batch_tokens:,} tokens a step"),
         PlanLine("workspace: logits", logits, f"{rows:,} rows and their sampling"),
@@ -272,7 +274,7 @@ def _gqa_workspace(engine: EngineConfig, D: int, attention: GQAConfig, size: int
 
 
 def _key_block(engine: EngineConfig) -> int:
-    keys = PREFILL_KEY_BLOCK_TRITON if engine.kernels == "triton" else PREFILL_KEY_BLOCK
+    keys = PREFILL_KEY_BLOCK_TRITON if engine.kernels in ("triton", "flashinfer") else PREFILL_KEY_BLOCK
     return max(keys, engine.block_size)
 
 
