@@ -74,6 +74,11 @@ class EngineCore:
         return self._next is not None or self.scheduler.has_work or self._waiting.any_ready()
 
     @property
+    def computing(self) -> bool:
+        """Whether a step that was started ahead is under way."""
+        return self._next is not None
+
+    @property
     def compiling(self) -> int:
         """Requests that wait for their grammar. `on_compiled` is called when that may have changed."""
         return len(self._waiting)

@@ -49,7 +49,7 @@ class EngineLoop:
     computed.
 
         device           | step 2                           | step 3
-        this process     commit 1, plan 3, report 1, read   | commit 2, plan 4, report 2, read
+        this process     commit 1, report 1, plan 3, read   | commit 2, report 2, plan 4, read
     """
 
     def __init__(self, core: EngineCore, inbox: "zmq.Socket[bytes]", outbox: "zmq.Socket[bytes]") -> None:
@@ -95,7 +95,7 @@ class EngineLoop:
         report = self._core.step(self._meanwhile)
         self._send_unsent()  # where nothing was computed, or it failed
         self._unsent = report
-        if not self._core.has_work:
+        if self._core.computing or not self._core.has_work:
             self._send_unsent()
 
     def _meanwhile(self) -> None:

@@ -75,13 +75,15 @@ def test_answers_are_the_same(loaded: Loaded) -> None:
     assert together == answers(loaded, overlap=False)
 
 
-def test_a_report_goes_out_during_the_next_step_or_when_there_is_none(loaded: Loaded) -> None:
+@pytest.mark.parametrize("logprobs", [None, 0])  # with these the next step cannot start ahead
+def test_a_report_goes_out_during_the_next_step_or_when_there_is_none(loaded: Loaded, logprobs: int | None) -> None:
     pipes = Pipes(loaded, overlap=True)
-    pipes.send(GenerateRequest("r", [1, 2, 3], SamplingParams(max_tokens=2, seed=1), 0.0))
+    pipes.send(GenerateRequest("r", [1, 2, 3], SamplingParams(max_tokens=2, seed=1, logprobs=logprobs), 0.0))
     pipes.loop.turn()
-    assert pipes.reports() == []  # it waits for the next step, which is certain to come
+    first = pipes.reports()
+    assert len(first) == (1 if logprobs is None else 0)  # or it waits for the next step, which is certain to come
     pipes.loop.turn()
-    assert [len(report.outputs[0].token_ids) for report in pipes.reports()] == [1, 1]
+    assert [len(report.outputs[0].token_ids) for report in first + pipes.reports()] == [1, 1]
     pipes.context.destroy(linger=0)
 
 
