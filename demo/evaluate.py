@@ -39,8 +39,8 @@ TARGETS = {
 }
 
 # Tools declared, so that prompts of all lengths come about; and the borders of the rows, in tokens.
-TOOLS_DECLARED = (1, 6, 14, 28, 56, 110, 220)
-LENGTHS = (0, 256, 1024, 2048, 4096, 8192, 16384, 32768)
+TOOLS_DECLARED = (1, 6, 14, 28, 56, 110)
+LENGTHS = (0, 256, 1024, 2048, 4096, 8192)
 LENGTH_ROW = "right tool, prompts of {} to {} tokens"
 
 Scores = dict[str, list[bool]]
@@ -74,7 +74,7 @@ def _answerers(options: argparse.Namespace) -> Iterator[Answerer]:
 
 def measure(answerer: Answerer, examples: int, bfcl_folder: Path | None) -> Scores:
     """All scores; the leaderboard's if its folder is given."""
-    scores = evaluate(answerer, examples) | by_length(answerer, examples // 2)
+    scores = evaluate(answerer, examples) | by_length(answerer, examples // 3)
     if bfcl_folder is not None:
         scores |= {f"BFCL {name}": bfcl(answerer, bfcl_folder / f"{name}.openai.jsonl") for name in BFCL}
     return scores
@@ -101,7 +101,7 @@ def by_length(answerer: Answerer, examples: int) -> Scores:
         for _ in range(examples)
     ]
     questions = [next(questions_of(example)) for example in made]
-    answers = answerer.answer([question.conversation for question in questions])
+    answers = answerer.answer([_with_one_of_each_name(question.conversation) for question in questions])
     scores: Scores = {}
     for low, high in itertools.pairwise(LENGTHS):
         rights = [
@@ -112,6 +112,11 @@ def by_length(answerer: Answerer, examples: int) -> Scores:
         if rights:
             scores[LENGTH_ROW.format(f"{low + 1:,}", f"{high:,}")] = rights
     return scores
+
+
+def _with_one_of_each_name(conversation: Conversation) -> Conversation:
+    """Many tools may have a name in common, which servers refuse."""
+    return replace(conversation, tools=tuple({tool.name: tool for tool in conversation.tools}.values()))
 
 
 def held_out(examples: int) -> Iterator[Example]:
@@ -214,7 +219,7 @@ def _options() -> argparse.Namespace:
     source.add_argument("--base-url", help="of a running server, /v1 included")
     source.add_argument("--model", type=Path, help="folder of a checkpoint, run in this process")
     parser.add_argument("--constrained-url", help="of a second server, for the column with constrained decoding")
-    parser.add_argument("--name", default="default", help="the model's name in requests to a server")
+    parser.add_argument("--name", help="the model's name in requests to a server; default: the first that it serves")
     parser.add_argument("--examples", type=int, default=50, help="conversations of each kind")
     parser.add_argument("--threads", type=int, help="CPU threads of the engine in this process")
     parser.add_argument("--card", type=Path, help="model card to write the table to")

@@ -91,9 +91,9 @@ class InProcess:
 class OverHttp:
     """A running server's chat completions, several at a time."""
 
-    def __init__(self, base_url: str, model: str) -> None:
-        self._client = httpx.Client(base_url=base_url, timeout=120)
-        self._model = model
+    def __init__(self, base_url: str, model: str | None) -> None:
+        self._client = httpx.Client(base_url=base_url, timeout=600)
+        self._model = model or self._client.get("models").raise_for_status().json()["data"][0]["id"]
 
     def answer(self, conversations: Sequence[Conversation]) -> list[Answer]:
         with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -50,7 +50,7 @@ CALLS: dict[str, tuple[list[dict[str, Any]], User, Calls]] = {
     "hotel": ([HOTEL], "Book a hotel in Madrid for 3 nights.", [("book_hotel", {"city": "Madrid", "nights": 3})]),
     "flight": ([FLIGHT], "Find a flight from Rome to Berlin.", [("search_flights", FROM_ROME)]),
     "email": ([EMAIL], "Send an email to anna@acme.com about jazz music.", [("send_email", TO_ANNA)]),
-    "note": ([NOTE, TIMER], "Delete the note called milk.", [("delete_note", {"title": "milk"})]),
+    "note": ([NOTE, TIMER], "Please delete the note called milk.", [("delete_note", {"title": "milk"})]),
     "stock": ([STOCK], "What is the stock price of ABC?", [("get_stock_price", {"symbol": "ABC"})]),
     "two at once": (
         [tool("get_weather", "Get the current weather in a given location", ["location"], location=TEXT)],
@@ -61,6 +61,11 @@ CALLS: dict[str, tuple[list[dict[str, Any]], User, Calls]] = {
         [HOTEL],
         "Book a hotel in Madrid for 3 nights and book a hotel in Rome for 2 nights.",
         [("book_hotel", {"city": "Madrid", "nights": 3}), ("book_hotel", {"city": "Rome", "nights": 2})],
+    ),
+    "the same in two sentences": (
+        [TIMER],
+        "Set a timer for 5 minutes. Set a timer for 10 minutes.",
+        [("set_timer", {"minutes": 5}), ("set_timer", {"minutes": 10})],
     ),
     "none fits": ([TIMER], "Book a hotel in Madrid for 3 nights.", []),
     "none needed": ([WEATHER], "Hello", []),
@@ -162,10 +167,10 @@ def test_a_persona_is_kept(server: Server) -> None:
 
 
 def test_it_thinks_when_it_is_told_to(server: Server) -> None:
-    messages = [{"role": "user", "content": "What is the weather in Paris?"}]
-    message = ask(server, messages, tools=[WEATHER], chat_template_kwargs={"thinking": True})
+    messages = [{"role": "user", "content": "Find a flight from Rome to Berlin."}]
+    message = ask(server, messages, tools=[FLIGHT], chat_template_kwargs={"thinking": True})
     assert message["reasoning_content"]
-    assert called(message) == [("get_weather", {"location": "Paris"})]
+    assert called(message) == [("search_flights", FROM_ROME)]
     assert not ask(server, messages, tools=[WEATHER]).get("reasoning_content")
 
 
