@@ -81,7 +81,8 @@ class Loaded:
             vocab_size=self.model_config.vocab_size,
             prefix_caching=self.config.prefix_caching,
         )
-        ahead = self.device.type == "cuda" if ahead is None else ahead
+        if ahead is None:  # where drawing does not wait for the device, nor does attention
+            ahead = self.device.type == "cuda" and self.kernels.draw is not None and self.kernels.name != "flashinfer"
         return EngineCore(Scheduler(config), self.new_runner(), self.new_compiler(), ahead=ahead)
 
     def new_compiler(self) -> GrammarCompiler:
@@ -145,7 +146,7 @@ def load_core(config: EngineConfig, report: Report) -> tuple[EngineCore, Ready]:
     try:
         loaded = load(config, report)
         report(Loading("warming up", 1.0))
-        warm_up(loaded.new_core(), loaded.warm_up_tokens)
+        warm_up(loaded.new_core(), loaded.warm_up_tokens, 3 if loaded.device.type == "cuda" else 1)
     except torch.OutOfMemoryError as error:
         raise DoesNotFit(
             "the device ran out of memory while loading: lower --kv-cache-memory, --max-batch-tokens from "
@@ -155,9 +156,11 @@ def load_core(config: EngineConfig, report: Report) -> tuple[EngineCore, Ready]:
     return loaded.new_core(), loaded.ready()
 
 
-def warm_up(core: EngineCore, tokens: int = 1) -> None:
-    """A prompt through the whole path: the first request of a user should not be the one that finds out."""
-    request = GenerateRequest("warm-up", [0] * tokens, SamplingParams(max_tokens=1, temperature=0.0), arrival=0.0)
+def warm_up(core: EngineCore, tokens: int = 1, answer: int = 1) -> None:
+    """A prompt through the whole path, and the first tokens of an answer: the first request of a user should not be the
+    one that finds out."""
+    sampling = SamplingParams(max_tokens=answer, temperature=0.0)
+    request = GenerateRequest("warm-up", [0] * tokens, sampling, arrival=0.0)
     core.add(request)
     while core.has_work:
         for output in core.step().outputs:

@@ -123,6 +123,7 @@ class EngineLoop:
                 try:
                     self._core.add(message)
                 except RequestRefused as refused:
+                    self._send_unsent()
                     output = StepOutput(message.id, [], error=(refused.code, str(refused)))
                     self._send(self._core.report([output]))
             case Cancel():

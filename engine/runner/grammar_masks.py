@@ -67,7 +67,10 @@ class GrammarMasks:
             if verdict is not None:
                 verdicts[index] = verdict
                 forbidden_GV[row] = False  # what is drawn there is not used
-        return torch.from_numpy(_as_logits(forbidden_GV)).to(self._device, non_blocking=True), verdicts
+        if self._device.type == "cpu":
+            return torch.from_numpy(_as_logits(forbidden_GV)), verdicts
+        forbidden = torch.from_numpy(forbidden_GV).to(self._device)  # a quarter of the bytes
+        return torch.zeros(forbidden.shape, device=self._device).masked_fill_(forbidden, -torch.inf), verdicts
 
     def _bits(self, states: dict[int, GrammarState]) -> NDArray[np.int32]:
         """One bit a token for each state, END's bit included. A failed matcher's are undefined."""

@@ -144,9 +144,10 @@ class Sampler:
                 row.adjust(logits_NV[index])
         constrained = self._masks.apply(logits_NV)
         tokens_N = self._choose(logits_NV, rows)
+        on_host = HostCopy(tokens_N)
         for index, row in enumerate(rows):
             row.append(tokens_N, index)
-        return Drawn(list(row_ids), rows, tokens_N, HostCopy(tokens_N), logprobs_NV, constrained)
+        return Drawn(list(row_ids), rows, tokens_N, on_host, logprobs_NV, constrained)
 
     @staticmethod
     def finish(drawn: Drawn) -> StepResult:

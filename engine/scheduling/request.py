@@ -72,7 +72,9 @@ class Request:
     @property
     def needs_token(self) -> bool:
         """Whether its next step cannot begin before it is known on the host which token the last one drew."""
-        return self.grammar is not None or self.sampling.logprobs is not None
+        asked = self.source.grammar
+        only_forbids = asked is not None and asked.source is None
+        return (self.grammar is not None and not only_forbids) or self.sampling.logprobs is not None
 
     def finish_reason(self) -> FinishReason | None:
         """Why the request ends with its newest token, or None if it goes on."""

@@ -141,8 +141,10 @@ class Scheduler:
         plan needs this one's result, or might have to preempt a request whose newest token is not known."""
         if self.pool.available < len(self._running):  # one block for each that decodes
             return False
+        if any(request.fresh > 1 for request in self._running):  # or more, for forced tokens
+            return False
         owned = [(planned, request) for planned in plan.requests if (request := _owner(planned)) is not None]
-        if any(planned.scoring is not None or request.needs_token for planned, request in owned):
+        if any(planned.scoring is not None or (planned.sample and request.needs_token) for planned, request in owned):
             return False
         for planned, request in owned:
             request.computed = planned.start + len(planned.token_ids)
@@ -165,7 +167,7 @@ class Scheduler:
             request.computed = planned.start + len(planned.token_ids)
             if request.foreseen:
                 request.token_ids[-1] = result.token_ids[sampled]
-            if planned.start // block_size != request.computed // block_size:
+            if planned.start // block_size != request.computed // block_size and request.token_ids[-1] != NO_TOKEN:
                 self._publish(request)
             if planned.sample:
                 output = self._append(request, sampled, result)
@@ -339,6 +341,7 @@ class Scheduler:
     def _preempt(self, request: Request) -> None:
         """Back to waiting, in its old place in the order. Its full blocks stay findable, so that little is computed
         twice if it returns soon."""
+        assert not request.foreseen
         self._preemptions += 1
         self._leave(request)
         request.computed = request.published = 0

@@ -38,7 +38,7 @@ def greedy(loaded: Loaded, count: int = 3) -> list[list[int]]:
 def test_the_gpu_and_its_kernels_are_what_auto_takes(tiny_checkpoint: Path) -> None:
     loaded = loaded_with(tiny_checkpoint)
     assert (loaded.device.type, loaded.kernels.name) == ("cuda", "triton")
-    assert loaded.graphs is not None
+    assert loaded.recorded is not None
 
 
 def test_recorded_steps_give_the_tokens_of_steps_that_are_not(tiny_checkpoint: Path) -> None:

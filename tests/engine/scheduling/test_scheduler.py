@@ -425,3 +425,25 @@ def test_the_turn_of_one_that_preempts_itself_goes_to_the_others(lengths: tuple[
     scheduler.add(make_request("waits for a row", [9], max_tokens=1, stop_token_ids=()))
     ends = [output.id for _, outputs in run_all(scheduler) for output in outputs if output.finish_reason]
     assert len(ends) == 4
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 16])
+def test_a_foreseen_token_that_does_not_come_ends_its_request_alone(block_size: int) -> None:
+    scheduler = Scheduler(config(block_size=block_size, blocks=64))
+    for name in ("bad", "good"):
+        scheduler.add(make_request(name, [len(name), 6, 7], max_tokens=4))
+    plan = scheduler.schedule(0.0)
+    assert scheduler.foresee(plan)
+    following = scheduler.schedule(0.0)
+    bad, good = scheduler.commit(plan, StepResult([NO_TOKEN, 5], [None, None]))
+    assert (bad.id, bad.error is not None, good.token_ids) == ("bad", True, [5])
+    assert [output.id for output in scheduler.commit(following, StepResult([1, 5], [None, None]))] == ["good"]
+
+
+def test_nothing_is_foreseen_beside_tokens_that_a_grammar_has_forced() -> None:
+    """They may need more blocks than one, and so preempt a request whose token is not known."""
+    scheduler = Scheduler(config())
+    scheduler.add(make_request("r", [1, 2]))
+    one_step(scheduler, [5], {0: Constrained([6, 7, 8])})
+    plan = scheduler.schedule(0.0)
+    assert not scheduler.foresee(plan)
