@@ -56,7 +56,8 @@ EXTENSIONS: dict[str, str] = {
     "stop_token_ids": "up to 64 more token ids that end the answer and are not part of it",
     "include_stop_str_in_output": "keep the stop string that ended the answer",
     "chat_template_kwargs": 'variables that the checkpoint\'s chat template uses, such as `{"thinking": false}`; '
-    "others are refused; `thinking` and `enable_thinking` are true or false, and agree with the fields that say the same",
+    "others are refused; `thinking` and `enable_thinking` are true or false, and agree with the fields that say the "
+    "same",
     "add_generation_prompt": "false: do not open an assistant turn; default true",
     "cache_salt": "up to 128 characters; only requests with the same salt share cached prefixes",
     "priority": "-1,000 to 1,000; lower goes first; default 0",
