@@ -154,13 +154,16 @@ class EngineCore:
             return []
         try:
             result = self._runner.finish(step.started)
-        except Exception as error:
-            return self._fail(step.plan, error)
+        except Exception as error:  # a foreseen token may be missing: none of the requests can be planned again
+            return self._fail_all(step.plan, error)
         return self.scheduler.commit(step.plan, result)
 
     def _fail(self, plan: StepPlan, error: Exception) -> list[StepOutput]:
-        if isinstance(error, DeviceMemoryExhausted):
-            logger.error("a step of %d tokens found no memory on the device: %s", plan.total_tokens, error)
-            return self.scheduler.fail_largest(plan, "engine_error", f"{NO_MEMORY}: {error}")
+        if not isinstance(error, DeviceMemoryExhausted):
+            return self._fail_all(plan, error)
+        logger.error("a step of %d tokens found no memory on the device: %s", plan.total_tokens, error)
+        return self.scheduler.fail_largest(plan, "engine_error", f"{NO_MEMORY}: {error}")
+
+    def _fail_all(self, plan: StepPlan, error: Exception) -> list[StepOutput]:
         logger.error("a step of %d tokens failed", plan.total_tokens, exc_info=error)
         return self.scheduler.fail(plan, "engine_error", f"the model could not compute this step: {error}")

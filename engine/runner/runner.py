@@ -48,7 +48,8 @@ class Runner:
         """Begins to compute the plan's tokens, to write their KV and to draw the next token where asked. `before` is
         the step before, where the plan has tokens that this one draws. A device that computes by itself may be given
         the next step before `finish` of this one. Raises DeviceMemoryExhausted; then the plan's requests can be planned
-        again, with its rows, as if nothing had been."""
+        again, with its rows, as if nothing had been (but where not even counting the drawn tokens for penalties finds
+        memory: then some are counted twice)."""
         try:
             return self._start(plan, before)
         except torch.OutOfMemoryError as error:

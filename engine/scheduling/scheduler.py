@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from engine.errors import RequestRefused
-from engine.messages import EngineStats, FinishReason, GenerateRequest, StepOutput
+from engine.messages import EngineStats, GenerateRequest, StepOutput
+from engine.scheduling.appending import append
 from engine.scheduling.block_pool import BlockPool
-from engine.scheduling.plan import NO_TOKEN, Constrained, NewRow, PlannedRequest, PromptScoring, StepPlan, StepResult
+from engine.scheduling.plan import NO_TOKEN, NewRow, PlannedRequest, PromptScoring, StepPlan, StepResult
 from engine.scheduling.policy import WaitingQueue, order_key
 from engine.scheduling.prefix_cache import PrefixCache, extend_hashes, root_hash
 from engine.scheduling.request import Request
@@ -170,7 +171,8 @@ class Scheduler:
             if planned.start // block_size != request.computed // block_size and request.token_ids[-1] != NO_TOKEN:
                 self._publish(request)
             if planned.sample:
-                output = self._append(request, sampled, result)
+                output = append(request, result, sampled) or self._without_logits(request)
+                self.forced_tokens += max(0, len(output.token_ids) - 1)
             elif planned.scoring is not None:
                 output = StepOutput(request.id, [])
             else:
@@ -190,28 +192,6 @@ class Scheduler:
         self._steps += 1
         return outputs
 
-    def _append(self, request: Request, sampled: int, result: StepResult) -> StepOutput:
-        """Appends what entry `sampled` of the result brought the request."""
-        token = result.token_ids[sampled]
-        constrained = result.constrained.get(sampled) if result.constrained else None
-        if token == NO_TOKEN and constrained is None:
-            return self._without_logits(request)
-        if request.foreseen:
-            request.foreseen = False
-            output = StepOutput(request.id, [token], request.finish_reason())
-        elif request.length >= request.max_length:  # max_tokens is 0
-            return StepOutput(request.id, [], "length")
-        elif constrained is not None:
-            output = self._append_constrained(request, token, constrained)
-        else:
-            request.token_ids.append(token)
-            request.length += 1
-            output = StepOutput(request.id, [token], request.finish_reason())
-        logprob = result.logprobs[sampled]
-        if logprob is not None and output.token_ids:
-            output.logprobs = [logprob]
-        return output
-
     def _add_scores(self, request: Request, result: StepResult, output: StepOutput) -> None:
         """Puts the prompt's log-probabilities that the step brought into the request's output."""
         scores = result.prompt_logprobs[request.row]
@@ -226,25 +206,6 @@ class Scheduler:
         """The request's end. What it left in the cache shall not be found."""
         self.pool.forget(request.block_ids)
         return StepOutput(request.id, [], error=("engine_error", _NO_LOGITS))
-
-    def _append_constrained(self, request: Request, token: int, constrained: Constrained) -> StepOutput:
-        """Appends the sampled token and those that are forced behind it, as far as there is room."""
-        if constrained.error is not None:
-            return StepOutput(request.id, [], error=("invalid_grammar", constrained.error))
-        tokens: list[int] = []
-        reason: FinishReason | None = None
-        come = [] if token == NO_TOKEN else [token, *constrained.forced]
-        for next_token in come:
-            tokens.append(next_token)
-            request.token_ids.append(next_token)
-            request.length += 1
-            if request.length >= request.max_length:
-                reason = "length"
-                break
-        ends = len(tokens) == len(come) and (constrained.done or constrained.stopped)
-        request.fresh = len(tokens)
-        self.forced_tokens += max(0, len(tokens) - 1)
-        return StepOutput(request.id, tokens, "stop" if ends else reason, whole=ends and not constrained.stopped)
 
     def fail(self, plan: StepPlan, code: str, text: str) -> list[StepOutput]:
         """The step could not be run: ends its requests with an error. The others are unaffected."""
