@@ -7,6 +7,8 @@ that the event loop never waits for a disk.
 import asyncio
 import logging
 import os
+import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -142,7 +144,8 @@ def _listen(engine: sa.Engine) -> None:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, record: object) -> None:
         cursor = connection.cursor()
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+        _keep_log(cursor)
+        for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -150,6 +153,20 @@ def _listen(engine: sa.Engine) -> None:
     def begin(connection: sa.Connection) -> None:
         write = connection.get_execution_options().get("write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _keep_log(cursor: Any) -> None:
+    """Gives the file a write-ahead log, which it keeps. SQLite does not wait for a writer here as it does elsewhere:
+    another process may be about the same."""
+    give_up = time.monotonic() + BUSY_MILLISECONDS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
 
 
 def _make_file(path: Path) -> None:

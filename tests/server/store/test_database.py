@@ -44,6 +44,18 @@ async def test_the_migrations_make_the_tables(url: str, open_store: MakeStore) -
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
+async def test_a_new_file_that_somebody_writes_to_is_waited_for(tmp_path: Path, open_store: MakeStore) -> None:
+    path = tmp_path / "busy.db"
+    writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    writer.execute("CREATE TABLE other (x)")
+    writer.execute("BEGIN IMMEDIATE")
+    asyncio.get_running_loop().call_later(0.3, writer.execute, "COMMIT")
+    await open_store(f"sqlite:///{path}").check()
+    writer.close()
+    with plain_engine(f"sqlite:///{path}").connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
 async def test_processes_that_start_together_share_the_tables(url: str, tmp_path: Path) -> None:
     code = (
         "import asyncio, sys\n"
