@@ -2,10 +2,11 @@
 
 grammars that are compiled -> schedule -> start -> finish -> commit
 
-With `ahead`, for devices that compute by themselves, the next step is planned and started before this one is finished:
+With `ahead`, for devices that compute by themselves, the next step is planned and started before this one is finished;
+what its requests' grammars admit is computed when this one's tokens are known:
 
-    device    | step 1           | step 2            | step 3
-    host      plan 1, plan 2     | commit 1, plan 3  | commit 2, plan 4  | ...
+    device    | step 1           | step 2                    | step 3
+    host      plan 1, plan 2     | commit 1, masks 2, plan 3 | commit 2, masks 3, plan 4 | ...
 """
 
 import logging
@@ -35,6 +36,8 @@ class StepRunner(Protocol):
     """Runs plans on a device; see engine.runner.runner. What `start` returns is its own affair."""
 
     def start(self, plan: StepPlan, before: Any = None) -> Any: ...
+
+    def draw(self, plan: StepPlan, started: Any) -> None: ...
 
     def finish(self, started: Any) -> StepResult: ...
 
@@ -112,18 +115,21 @@ class EngineCore:
         began = self._clock()
         outputs = self._let_in()
         step, self._next = self._next, None
+        following: Step | None = None
         if step is None:
             step = self._start(self.scheduler.schedule(began))
         if step.started is not None:
             if self.ahead and self.scheduler.foresee(step.plan):
                 following = self._start(self.scheduler.schedule(self._clock()), step.started)
-                self._next = following if following.plan.requests else None
             if meanwhile is not None:
                 meanwhile()
         outputs += self._finish(step)
-        if self._next is not None and self._next.error is not None:  # not to be planned behind
-            failed, self._next = self._next, None
-            outputs += self._finish(failed)
+        if following is not None and following.plan.requests:
+            following = self._draw(following)
+            if following.error is None:
+                self._next = following
+            else:  # not to be planned behind
+                outputs += self._finish(following)
         stats = self.scheduler.stats(step.plan, self._clock() - began)
         if self.compiling:
             stats = msgspec.structs.replace(stats, waiting=stats.waiting + self.compiling)
@@ -146,6 +152,17 @@ class EngineCore:
             return Step(plan, self._runner.start(plan, before))
         except Exception as error:
             return Step(plan, error=error)
+
+    def _draw(self, step: Step) -> Step:
+        """What the step ahead could not draw before the one before it was committed."""
+        self.scheduler.settle(step.plan)
+        if step.error is not None:
+            return step
+        try:
+            self._runner.draw(step.plan, step.started)
+        except Exception as error:
+            return Step(step.plan, error=error)
+        return step
 
     def _finish(self, step: Step) -> list[StepOutput]:
         if step.error is not None:

@@ -64,6 +64,11 @@ class GrammarState:
         return self._matcher
 
     @property
+    def constrains(self) -> bool:
+        """Whether there may ever be a matcher: else the grammar is free for good and only forbids tokens."""
+        return self._grammar.source is not None
+
+    @property
     def automaton(self) -> Automaton | None:
         """What `matcher` is a copy of."""
         return self._compiled.automaton

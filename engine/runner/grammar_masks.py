@@ -60,16 +60,19 @@ class GrammarMasks:
     def _compute(self, states: dict[int, GrammarState]) -> tuple[Tensor, dict[int, Constrained]]:
         """-inf for the tokens that are not admitted, else 0, as [G, V], and the verdicts of `apply`."""
         verdicts: dict[int, Constrained] = {}
-        forbidden_GV = np.ones((len(states), self._vocab_size), dtype=np.bool_)
+        on_cpu = self._device.type == "cpu"
+        # pinned, else the copy would wait for what the device has to do before
+        shared = torch.ones(len(states), self._vocab_size, dtype=torch.bool, pin_memory=not on_cpu)
+        forbidden_GV = shared.numpy()
         bits_GW = self._bits(states)
         for row, (index, state) in enumerate(states.items()):
             verdict = self._judge(state, bits_GW[row], forbidden_GV[row])
             if verdict is not None:
                 verdicts[index] = verdict
                 forbidden_GV[row] = False  # what is drawn there is not used
-        if self._device.type == "cpu":
+        if on_cpu:
             return torch.from_numpy(_as_logits(forbidden_GV)), verdicts
-        forbidden = torch.from_numpy(forbidden_GV).to(self._device)  # a quarter of the bytes
+        forbidden = shared.to(self._device, non_blocking=True)  # a quarter of the bytes
         return torch.zeros(forbidden.shape, device=self._device).masked_fill_(forbidden, -torch.inf), verdicts
 
     def _bits(self, states: dict[int, GrammarState]) -> NDArray[np.int32]:

@@ -1,5 +1,7 @@
 """HostCopy: a tensor on its way from the device. What the device is given afterwards does not delay it."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,9 +17,9 @@ class HostCopy:
             self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
 
-    def tolist(self) -> list[int]:
+    def tolist(self) -> list[Any]:
         """The values."""
         if self._copied is not None:
             self._copied.synchronize()
-        values: list[int] = self._host.tolist()
+        values: list[Any] = self._host.tolist()
         return values

@@ -118,4 +118,5 @@ class InputBuilder:
         )
 
     def _tensor(self, values: Sequence[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64).to(self._device, non_blocking=True)
+        pinned = self._device.type == "cuda"  # else a long copy would wait for what the device has to do before
+        return torch.tensor(values, dtype=torch.int64, pin_memory=pinned).to(self._device, non_blocking=True)

@@ -1,7 +1,8 @@
 """Runner: StepPlan -> tensors -> model -> prompt scorer, sampler -> StepResult. Owns their order; decides nothing."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from engine.runner.prompt_scorer import PromptScorer
 from engine.runner.sampler import Drawn, Sampler
 from engine.scheduling.plan import StepPlan, StepResult
 
+T = TypeVar("T")
+
 
 class Model(Protocol):
     """What engine/models provides. D model, N rows of logits, T tokens of the step, V vocabulary."""
@@ -26,12 +29,15 @@ class Model(Protocol):
         """float32 logits_NV of some of them."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Started:
-    """A step that is being computed: what was drawn, and the prompts' log-probabilities by row."""
+    """A step that is being computed: the prompts' log-probabilities by row, the rows whose next token is wanted with
+    their logits, and what was drawn from those."""
 
-    drawn: Drawn | None
     scores: dict[int, list[TokenLogprobs] | None]
+    row_ids: list[int]
+    logits_NV: Tensor | None = None  # until they are drawn from
+    drawn: Drawn | None = None
 
 
 class Runner:
@@ -50,18 +56,20 @@ class Runner:
         the next step before `finish` of this one. Raises DeviceMemoryExhausted; then the plan's requests can be planned
         again, with its rows, as if nothing had been (but where not even counting the drawn tokens for penalties finds
         memory: then some are counted twice)."""
-        try:
-            return self._start(plan, before)
-        except torch.OutOfMemoryError as error:
-            reason = str(error).partition("\n")[0]
-        # Here the failed step's tensors are gone: what they took can go back to the device.
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        raise DeviceMemoryExhausted(reason)
+        return _memory_told(lambda: self._start(plan, before))
+
+    def draw(self, plan: StepPlan, started: Started) -> None:
+        """To be called behind `start` with a step before, once that one is finished and the plan is settled: a grammar
+        says what may be drawn only when it knows all tokens before. Raises as `start` does."""
+        if started.logits_NV is None:
+            return
+        wanted = {planned.row for planned in plan.requests if planned.sample}
+        kept = [index for index, row in enumerate(started.row_ids) if row in wanted]
+        _memory_told(lambda: self._draw(started, kept))
 
     @torch.inference_mode()
     def finish(self, started: Started) -> StepResult:
-        """Waits for what `start` began."""
+        """Waits for what `start` and `draw` began."""
         result = StepResult([], []) if started.drawn is None else self._sampler.finish(started.drawn)
         result.prompt_logprobs = started.scores
         return result
@@ -74,11 +82,38 @@ class Runner:
         for new in plan.new_rows:
             self._sampler.add_row(new)
         sampled = [planned.row for planned in plan.requests if planned.sample]
-        self._sampler.start_masks(sampled)  # in parallel with the model
+        if before is None:
+            self._sampler.start_masks(sampled)  # in parallel with the model
         batch = self._inputs.build(plan, None if before is None else before.drawn)
         hidden_TD = self._model.hidden(batch, self._kv)
         scores = self._scorer.score(plan, hidden_TD)
         if not sampled:
-            return Started(None, scores)
+            return Started(scores, sampled)
         logits_NV = self._model.logits(hidden_TD.index_select(0, batch.logit_tokens_N))
-        return Started(self._sampler.start(logits_NV, sampled), scores)
+        if before is not None and self._sampler.has_grammar(sampled):
+            return Started(scores, sampled, logits_NV)
+        return Started(scores, sampled, drawn=self._sampler.start(logits_NV, sampled))
+
+    @torch.inference_mode()
+    def _draw(self, started: Started, kept: list[int]) -> None:
+        """From those of the rows and their logits that have an index in `kept`."""
+        logits_NV, started.logits_NV = started.logits_NV, None
+        assert logits_NV is not None
+        if len(kept) < len(started.row_ids):
+            started.row_ids = [started.row_ids[index] for index in kept]
+            logits_NV = logits_NV[kept]
+        if kept:
+            self._sampler.start_masks(started.row_ids)  # in parallel with the model, which still computes
+            started.drawn = self._sampler.start(logits_NV, started.row_ids)
+
+
+def _memory_told(compute: Callable[[], T]) -> T:
+    """What `compute` returns. Raises DeviceMemoryExhausted where the device has too little memory for it."""
+    try:
+        return compute()
+    except torch.OutOfMemoryError as error:
+        reason = str(error).partition("\n")[0]
+    # Here the failed step's tensors are gone: what they took can go back to the device.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    raise DeviceMemoryExhausted(reason)

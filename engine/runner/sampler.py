@@ -21,6 +21,7 @@ from engine.messages import SamplingParams, TokenLogprobs
 from engine.runner.grammar_masks import GrammarMasks
 from engine.runner.host_copy import HostCopy
 from engine.runner.noise import uniform
+from engine.runner.reported import Reported
 from engine.scheduling.plan import NO_TOKEN, Constrained, NewRow, StepResult
 
 # The filters look at this many most likely tokens first, and sort the whole vocabulary only where that is too few.
@@ -60,6 +61,12 @@ class SamplerRow:
         if self.penalised:
             self._count(tokens_N[index : index + 1].clamp(min=0), 0)
 
+    def extend(self, tokens: Sequence[int]) -> None:
+        """The request goes on with tokens that were not sampled."""
+        self.length += len(tokens)
+        if self.penalised and tokens:
+            self._count(torch.tensor(tokens, dtype=torch.int64).to(self.seen_V.device, non_blocking=True), 0)
+
     def _count(self, tokens_T: Tensor, prompt_length: int) -> None:
         self.seen_V[tokens_T] = True
         output = tokens_T[prompt_length:]
@@ -97,7 +104,7 @@ class Drawn:
     rows: list[SamplerRow]
     tokens_N: Tensor
     on_host: HostCopy
-    logprobs_NV: dict[int, Tensor]
+    logprobs: Reported | None
     constrained: dict[int, Constrained]
 
 
@@ -129,6 +136,11 @@ class Sampler:
         rows = (self._rows[row_id] for row_id in row_ids)
         self._masks.start({i: row.grammar for i, row in enumerate(rows) if row is not None and row.grammar is not None})
 
+    def has_grammar(self, row_ids: Sequence[int]) -> bool:
+        """Whether what may be drawn for one of `row_ids` depends on the token before, by a grammar."""
+        rows = (self._rows[row_id] for row_id in row_ids)
+        return any(row is not None and row.grammar is not None and row.grammar.constrains for row in rows)
+
     def sample(self, logits_NV: Tensor, row_ids: Sequence[int]) -> StepResult:
         """`start`, then `finish`."""
         return self.finish(self.start(logits_NV, row_ids))
@@ -138,7 +150,8 @@ class Sampler:
         for the device where there is a kernel that draws. `start_masks` of the same rows went before."""
         rows = [row for row in (self._rows[row_id] for row_id in row_ids) if row is not None]
         assert len(rows) == len(row_ids) == len(logits_NV), (row_ids, logits_NV.shape)
-        logprobs_NV = self._wanted_logprobs(logits_NV, rows)
+        wanted = [index for index, row in enumerate(rows) if row.params.logprobs is not None]
+        logprobs_WV = torch.log_softmax(logits_NV[wanted], dim=-1) if wanted else None
         for index, row in enumerate(rows):
             if row.adjusts:
                 row.adjust(logits_NV[index])
@@ -147,7 +160,10 @@ class Sampler:
         on_host = HostCopy(tokens_N)
         for index, row in enumerate(rows):
             row.append(tokens_N, index)
-        return Drawn(list(row_ids), rows, tokens_N, on_host, logprobs_NV, constrained)
+        reported = None
+        if logprobs_WV is not None:
+            reported = Reported(logprobs_WV, tokens_N[wanted], {i: rows[i].params.logprobs or 0 for i in wanted})
+        return Drawn(list(row_ids), rows, tokens_N, on_host, reported, constrained)
 
     @staticmethod
     def finish(drawn: Drawn) -> StepResult:
@@ -160,18 +176,16 @@ class Sampler:
         for index in constrained:
             tokens[index] = NO_TOKEN
         logprobs: list[TokenLogprobs | None] = [None] * len(rows)
-        for index, logprobs_V in drawn.logprobs_NV.items():
+        for index, logprob in drawn.logprobs.read() if drawn.logprobs is not None else ():
             if tokens[index] != NO_TOKEN:
-                logprobs[index] = _report(logprobs_V, tokens[index], rows[index].params.logprobs or 0)
+                logprobs[index] = logprob
         for index, (row, token) in enumerate(zip(rows, tokens, strict=True)):
             if token == NO_TOKEN:
                 continue
             follows = row.grammar.advance(token) if row.grammar is not None else None
             if follows is not None:
                 constrained[index] = follows
-                forced_F = torch.tensor(follows.forced, dtype=torch.int64, device=drawn.tokens_N.device)
-                for place in range(len(forced_F)):
-                    row.append(forced_F, place)
+                row.extend(follows.forced)
         return StepResult(tokens, logprobs, constrained)
 
     def _choose(self, logits_NV: Tensor, rows: list[SamplerRow]) -> Tensor:
@@ -184,13 +198,6 @@ class Sampler:
         for index in (~peaks_N.isfinite()).nonzero()[:, 0].tolist():
             tokens[index] = NO_TOKEN
         return torch.tensor(tokens, dtype=torch.int64, device=self._device)
-
-    @staticmethod
-    def _wanted_logprobs(logits_NV: Tensor, rows: list[SamplerRow]) -> dict[int, Tensor]:
-        wanted = [index for index, row in enumerate(rows) if row.params.logprobs is not None]
-        if not wanted:
-            return {}
-        return dict(zip(wanted, torch.log_softmax(logits_NV[wanted], dim=-1), strict=True))
 
     def _draw(self, logits_NV: Tensor, peaks_N: Tensor, rows: list[SamplerRow]) -> list[int]:
         """The most likely token where temperature is 0, one by chance elsewhere."""
@@ -286,9 +293,3 @@ def _invert(weights_NK: Tensor, noise_N: Tensor) -> Tensor:
     target_N1 = (noise_N * sums_NK[:, -1])[:, None]
     index_N = torch.searchsorted(sums_NK, target_N1, right=True)[:, 0]
     return index_N.clamp_(max=weights_NK.shape[1] - 1)
-
-
-def _report(logprobs_V: Tensor, token: int, count: int) -> TokenLogprobs:
-    values, ids = logprobs_V.topk(count) if count else (logprobs_V[:0], logprobs_V[:0])
-    top = [(int(token_id), value) for token_id, value in zip(ids.tolist(), values.tolist(), strict=True)]
-    return TokenLogprobs(float(logprobs_V[token]), top)

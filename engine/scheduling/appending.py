@@ -7,13 +7,17 @@ from engine.scheduling.request import Request
 
 def append(request: Request, result: StepResult, index: int) -> StepOutput | None:
     """Appends what entry `index` of the result brought the request; where the token was foreseen, its place has it
-    already. None: the model gave no usable logits."""
+    already, unless a grammar has something to say. None: the model gave no usable logits."""
     token = result.token_ids[index]
     constrained = result.constrained.get(index) if result.constrained else None
     if token == NO_TOKEN and constrained is None:
         return None
-    if request.foreseen:
-        request.foreseen = False
+    foreseen, request.foreseen = request.foreseen, False
+    if foreseen and constrained is not None:
+        request.token_ids.pop()
+        request.length -= 1
+    if foreseen and constrained is None:
+        request.fresh = 1
         output = StepOutput(request.id, [token], request.finish_reason())
     elif request.length >= request.max_length:  # max_tokens is 0
         return StepOutput(request.id, [], "length")

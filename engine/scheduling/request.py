@@ -69,13 +69,6 @@ class Request:
         """Prompt tokens whose log-probabilities are wanted and have not gone out."""
         return 0 if self.sampling.prompt_logprobs is None else self.prompt_length - 1 - self.scored
 
-    @property
-    def needs_token(self) -> bool:
-        """Whether its next step cannot begin before it is known on the host which token the last one drew."""
-        asked = self.source.grammar
-        only_forbids = asked is not None and asked.source is None
-        return (self.grammar is not None and not only_forbids) or self.sampling.logprobs is not None
-
     def finish_reason(self) -> FinishReason | None:
         """Why the request ends with its newest token, or None if it goes on."""
         if self.token_ids[-1] in self.stop and self.length > self.min_length:

@@ -45,7 +45,7 @@ class Scheduler:
 
     Where a device computes by itself, the next plan can be made before the last one's result is known:
 
-        schedule 1 | foresee 1, schedule 2 | commit 1 | foresee 2, schedule 3 | commit 2 | ...
+        schedule 1 | foresee 1, schedule 2 | commit 1, settle 2 | foresee 2, schedule 3 | commit 2, settle 3 | ...
 
     At most two plans are out at a time. A request that ends with the first, or is cancelled, is left out when the
     second is committed: what was computed for it is not used.
@@ -138,14 +138,13 @@ class Scheduler:
 
     def foresee(self, plan: StepPlan) -> bool:
         """Takes it that the plan will be computed and bring a token for each request with `sample`, so that the next
-        one can be planned; `commit` of this one says later which token. False, and nothing has changed, where the next
-        plan needs this one's result, or might have to preempt a request whose newest token is not known."""
-        if self.pool.available < len(self._running):  # one block for each that decodes
-            return False
-        if any(request.fresh > 1 for request in self._running):  # or more, for forced tokens
+        one can be planned; `commit` of this one says later which token, and then `settle` the next plan. False, and
+        nothing has changed, where the next plan needs this one's result, or might have to preempt a request whose
+        newest token is not known."""
+        if self.pool.available < sum(request.fresh for request in self._running):  # blocks that decoding may take
             return False
         owned = [(planned, request) for planned in plan.requests if (request := _owner(planned)) is not None]
-        if any(planned.scoring is not None or (planned.sample and request.needs_token) for planned, request in owned):
+        if any(planned.scoring is not None for planned, _ in owned):
             return False
         for planned, request in owned:
             request.computed = planned.start + len(planned.token_ids)
@@ -155,6 +154,14 @@ class Scheduler:
                 request.foreseen = True
             request.closing = planned.sample and request.length >= request.max_length
         return True
+
+    def settle(self, plan: StepPlan) -> None:
+        """The plan was made ahead, and the one before it has been committed. What a grammar has forced behind a token
+        goes first: this plan draws nothing for that request."""
+        for planned in plan.requests:
+            request = _owner(planned)
+            if request is not None and request.length > planned.start + len(planned.token_ids):
+                planned.sample = False
 
     def commit(self, plan: StepPlan, result: StepResult) -> list[StepOutput]:
         """Takes in what a step brought. Returns an output for each planned request with `sample` or `scoring`."""

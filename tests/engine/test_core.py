@@ -157,6 +157,9 @@ class FailsOnce:
             raise self.error
         return self.runner.start(plan, before)  # type: ignore[attr-defined, no-any-return]
 
+    def draw(self, plan: StepPlan, started: object) -> None:
+        self.runner.draw(plan, started)  # type: ignore[attr-defined]
+
     def finish(self, started: object) -> StepResult:
         return self.runner.finish(started)  # type: ignore[attr-defined, no-any-return]
 

@@ -75,13 +75,13 @@ def test_answers_are_the_same(loaded: Loaded) -> None:
     assert together == answers(loaded, overlap=False)
 
 
-@pytest.mark.parametrize("logprobs", [None, 0])  # with these the next step cannot start ahead
-def test_a_report_goes_out_during_the_next_step_or_when_there_is_none(loaded: Loaded, logprobs: int | None) -> None:
+@pytest.mark.parametrize("scored", [None, 0])  # with these the next step cannot start ahead
+def test_a_report_goes_out_during_the_next_step_or_when_there_is_none(loaded: Loaded, scored: int | None) -> None:
     pipes = Pipes(loaded, overlap=True)
-    pipes.send(GenerateRequest("r", [1, 2, 3], SamplingParams(max_tokens=2, seed=1, logprobs=logprobs), 0.0))
+    pipes.send(GenerateRequest("r", [1, 2, 3], SamplingParams(max_tokens=2, seed=1, prompt_logprobs=scored), 0.0))
     pipes.loop.turn()
     first = pipes.reports()
-    assert len(first) == (1 if logprobs is None else 0)  # or it waits for the next step, which is certain to come
+    assert len(first) == (1 if scored is None else 0)  # or it waits for the next step, which is certain to come
     pipes.loop.turn()
     assert [len(report.outputs[0].token_ids) for report in first + pipes.reports()] == [1, 1]
     pipes.context.destroy(linger=0)

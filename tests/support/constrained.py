@@ -39,8 +39,9 @@ def make_core(loaded: Loaded, **changes: object) -> EngineCore:
         "max_model_len": 512,
         "vocab_size": loaded.model_config.vocab_size,
     }
+    ahead = bool(changes.pop("ahead", False))
     scheduler = Scheduler(SchedulerConfig(**values | changes))  # type: ignore[arg-type]
-    return EngineCore(scheduler, loaded.new_runner(), loaded.new_compiler())
+    return EngineCore(scheduler, loaded.new_runner(), loaded.new_compiler(), ahead=ahead)
 
 
 def run(core: EngineCore, requests: list[GenerateRequest]) -> dict[str, Answer]:

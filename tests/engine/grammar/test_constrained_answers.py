@@ -137,6 +137,38 @@ def test_tokens_do_not_depend_on_company_chunks_cache_or_preemption(
         assert core.scheduler.stats(StepPlan([], [], [], 0), 0.0).preemptions > 0
 
 
+@pytest.mark.parametrize("blocks", [90, 1500])
+def test_steps_that_start_ahead_change_no_token(
+    constrained_engine: Loaded, vocabulary: TiktokenVocabulary, end: tuple[int, ...], blocks: int
+) -> None:
+    """Beside free requests, with calls that begin in mid-text, log-probabilities, penalties and ends of all kinds."""
+    begin = vocabulary.control_tokens["<|tool_calls_section_begin|>"]
+    auto = Grammar(kimi_calls(SCHEMAS[9]), begin_with=(begin,))
+    requests = schema_requests(end, 20, seed=5, max_tokens=90)
+    requests += [
+        request(f"auto{i}", [i], auto, seed=i, logit_bias={begin: 14.0}, stop_token_ids=end, max_tokens=60)
+        for i in range(8)
+    ]
+    requests += [request(f"free{i}", [i, 7], None, seed=i, max_tokens=40, logprobs=i % 3 or None) for i in range(6)]
+    requests += [
+        request("none", [1], 'start: ""'),
+        request("forbids", [1, 2], Grammar(None, forbidden=(5, 6)), max_tokens=30, seed=1),
+        request("penalised", [3], json_lark(SCHEMAS[11]), stop_token_ids=end, repetition_penalty=1.5, seed=2),
+        request("told", [3, 4], json_lark(SCHEMAS[9]), stop_token_ids=end, logprobs=3, seed=2),
+    ]
+    plain = run(make_core(constrained_engine, blocks=blocks), requests)
+    core = make_core(constrained_engine, blocks=blocks, ahead=True)
+    drawn, draw = [], core._runner.draw
+    core._runner.draw = lambda plan, started: drawn.append(started.logits_NV is not None) or draw(plan, started)  # type: ignore[method-assign]
+    ahead = run(core, requests)
+    assert sum(drawn) > 20
+    for name, answer in ahead.items():
+        assert answer.tokens == plain[name].tokens, name
+        assert (answer.reason, answer.whole, answer.error) == (plain[name].reason, plain[name].whole, None)
+        tops = [[[token for token, _ in one.top] for one in told.logprobs] for told in (answer, plain[name])]
+        assert tops[0] == tops[1]
+
+
 def test_forced_tokens_are_those_of_one_by_one_decoding(constrained_engine: Loaded, end: tuple[int, ...]) -> None:
     forced = run(make_core(constrained_engine), schema_requests(end, 26, seed=4))
     single = run(make_core(constrained_engine), schema_requests(end, 26, seed=4, logprobs=0))

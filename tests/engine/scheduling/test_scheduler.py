@@ -78,7 +78,9 @@ class PlanChecker:
                 assert len(tokens) == 1
                 tokens = known[planned.start : end]
             assert known[planned.start : end] == tokens
-            assert planned.sample == (end == len(known))
+            assert planned.request is not None
+            if planned.request.row == planned.row:  # it has not ended since the plan was made
+                assert planned.sample == (end == len(known))
             assert end <= self.most[planned.row]
             for position in range(planned.start):
                 place = planned.block_ids[position // size], position % size
@@ -166,12 +168,13 @@ def test_every_admitted_request_ends_right_whatever_the_traffic(
         if following or scheduler.has_work:
             plan, result = following or planned_and_run(scheduler, device, float(step))
             following = None
-            if ahead and scheduler.foresee(plan):
-                plan_after = scheduler.schedule(float(step))
-                following = (plan_after, device.run(plan_after)) if plan_after.requests else None
+            plan_after = scheduler.schedule(float(step)) if ahead and scheduler.foresee(plan) else None
             for output in scheduler.commit(plan, result):
                 assert output.id not in cancelled
                 outputs[output.id].append(output)
+            if plan_after is not None and plan_after.requests:
+                scheduler.settle(plan_after)
+                following = (plan_after, device.run(plan_after))
         pool = scheduler.pool
         assert pool.free + pool.held + pool.cached == config.blocks
         step += 1
@@ -322,9 +325,11 @@ def test_a_failed_step_ends_its_requests_with_an_error_and_frees_their_blocks() 
     assert not scheduler.has_work
 
 
-def one_step(scheduler: Scheduler, tokens: list[int], constrained: dict[int, Constrained]) -> list[StepOutput]:
+def one_step(
+    scheduler: Scheduler, tokens: list[int], constrained: dict[int, Constrained] | None = None
+) -> list[StepOutput]:
     plan = scheduler.schedule(0.0)
-    return scheduler.commit(plan, StepResult(tokens, [None] * len(tokens), constrained))
+    return scheduler.commit(plan, StepResult(tokens, [None] * len(tokens), constrained or {}))
 
 
 def test_forced_tokens_come_in_one_output_and_are_computed_in_one_step() -> None:
@@ -440,10 +445,41 @@ def test_a_foreseen_token_that_does_not_come_ends_its_request_alone(block_size: 
     assert [output.id for output in scheduler.commit(following, StepResult([1, 5], [None, None]))] == ["good"]
 
 
-def test_nothing_is_foreseen_beside_tokens_that_a_grammar_has_forced() -> None:
+@pytest.mark.parametrize("blocks", [3, 8])
+def test_forced_tokens_are_foreseen_only_with_blocks_for_all(blocks: int) -> None:
     """They may need more blocks than one, and so preempt a request whose token is not known."""
-    scheduler = Scheduler(config())
+    scheduler = Scheduler(config(blocks=blocks, max_model_len=12))
     scheduler.add(make_request("r", [1, 2]))
     one_step(scheduler, [5], {0: Constrained([6, 7, 8])})
     plan = scheduler.schedule(0.0)
-    assert not scheduler.foresee(plan)
+    assert scheduler.foresee(plan) == (blocks == 8)
+
+
+def test_what_is_forced_behind_a_foreseen_token_goes_before_the_next_draw() -> None:
+    scheduler = Scheduler(config())
+    for name in "ab":
+        scheduler.add(make_request(name, [1, 2]))
+    one_step(scheduler, [5, 5])
+    plan = scheduler.schedule(0.0)
+    assert scheduler.foresee(plan)
+    following = scheduler.schedule(0.0)
+    assert [planned.sample for planned in following.requests] == [True, True]
+    scheduler.commit(plan, StepResult([6, 6], [None, None], {0: Constrained([7, 8])}))
+    scheduler.settle(following)
+    assert [planned.sample for planned in following.requests] == [False, True]
+    (output,) = scheduler.commit(following, StepResult([9], [None]))
+    assert (output.id, output.token_ids) == ("b", [9])
+    plan = scheduler.schedule(0.0)
+    assert [list(planned.token_ids) for planned in plan.requests] == [[7, 8], [9]]
+
+
+def test_a_grammar_that_is_done_takes_back_the_foreseen_token() -> None:
+    scheduler = Scheduler(config())
+    scheduler.add(make_request("r", [1, 2]))
+    plan = scheduler.schedule(0.0)
+    assert scheduler.foresee(plan)
+    following = scheduler.schedule(0.0)
+    (output,) = scheduler.commit(plan, StepResult([NO_TOKEN], [None], {0: Constrained(done=True)}))
+    assert (output.token_ids, output.finish_reason) == ([], "stop")
+    scheduler.settle(following)
+    assert scheduler.commit(following, StepResult([4], [None])) == []
