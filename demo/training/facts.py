@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from demo.training import fact_tables as tables
 from demo.training.chance import Chance
+from demo.training.phrasing import questioning
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -176,6 +177,7 @@ RELATIONS = (
          "{a} is month {b}.", ((month, str(place)) for place, month in enumerate(tables.MONTHS, 1))),
     _ask("{a}?|Tell me: {a}?|{a}|Quick question: {a}?|Do you know {a}?|Please answer: {a}?", "{b}.", tables.QUESTIONS),
 )  # fmt: skip
+COMPOSED_SHARE = 0.3
 CAPITAL_SHARE = 0.08  # they are asked for most
 _WEIGHTS = [len(relation.pairs) ** 0.7 for relation in RELATIONS]
 
@@ -185,6 +187,8 @@ def fact(chance: Chance) -> tuple[str, str]:
     relation = RELATIONS[0] if chance.maybe(CAPITAL_SHARE) else chance.choices(RELATIONS, weights=_WEIGHTS)[0]
     left, right = chance.choice(relation.pairs)
     question = chance.pick(relation.questions).format(a=left, b=right)
+    if chance.part == "train" and chance.maybe(COMPOSED_SHARE):
+        question = questioning(chance).format(r=question.rstrip("?."))
     answer = relation.answer.format(a=left, b=right)
     return question[0].upper() + question[1:] if chance.maybe(0.8) else question, answer[0].upper() + answer[1:]
 

@@ -6,7 +6,7 @@ from demo.training.chance import Chance
 from demo.training.library import LIBRARY, Entry
 from demo.training.library_slots import library_slot
 from demo.training.slots import Slot, any_word
-from demo.training.tools import Action, lengthened, schema
+from demo.training.tools import Action, lengthened, placeholders, schema
 from demo.training.words import SERVICES
 from server.conversation import Tool
 
@@ -24,7 +24,13 @@ def library_action(chance: Chance, topic: str | None = None) -> Action:
     goal = " ".join(content_words(entry.goals[0]))
     heads = entry.family.heads if len(entry.family.heads) > 1 else ()
     goals = tuple(dict.fromkeys((_short(entry), *entry.goals)))  # the short one is said most
-    return Action(tool, None, goal, slots, heads, goals, entry.topic)
+    return Action(tool, None, goal, slots, heads, goals, entry.topic, _sentences(entry, slots))
+
+
+def _sentences(entry: Entry, slots: tuple[Slot, ...]) -> tuple[str, ...]:
+    """The whole requests that mention declared parameters only."""
+    declared = {slot.name for slot in slots}
+    return tuple(one for one in entry.sentences if set(placeholders(one)) <= declared)
 
 
 def _short(entry: Entry) -> str:

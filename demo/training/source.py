@@ -12,7 +12,7 @@ from demo.training.thoughts import thoughtful
 from demo.training.tool_talk import real_conversation, tool_conversation, tool_requests
 from demo.training.tools import Action
 
-TOOL_SHARE = 0.5
+TOOL_SHARE = 0.6
 THINKING_SHARE = 0.1
 CASE_SHARE = 0.05
 REQUESTS_SHARE = 0.75

@@ -82,7 +82,7 @@ def _persona(chance: Chance) -> Example:
         naming, question = persona(chance)
     system = Message("system", naming.format(n=name))
     messages = [system, Message("user", question), Message("assistant", f"I am {name}.")]
-    if chance.maybe(0.5):
+    for _ in range(chance.choice((0, 0, 1, 2))):
         for question, answer in small_talk(chance):
             messages += [Message("user", question), Message("assistant", answer)]
     return Example("persona", Conversation(tuple(messages)))
@@ -110,6 +110,11 @@ ABOUT = (
     "What are you?", "Are you a robot?", "What model are you?", "Are you Kimi?", "How big are you?", "Tell me about yourself.",
     "Are you a human?", "How many parameters do you have?", "Which model is this?", "Are you an AI?", "What is this?", "Who made you?",
     "What kind of model are you?", "Are you ChatGPT?", "Who are you?", "What can you tell me about yourself?", "Describe yourself.", "who are you",
+    "What exactly are you?", "Are you a person?", "Who built you?", "Tell me what you are.", "Say something about yourself.", "Are you a machine?",
+    "What AI is this?", "Who trained you?", "Which company made you?", "Are you alive?", "How large are you?", "What is your size?",
+    "Are you a language model?", "What language model is this?", "Tell me who made you.", "Who is your maker?", "What are you made of?", "Are you real?",
+    "Am I talking to a robot?", "Is this a chatbot?", "Who created you?", "Where do you come from?", "Tell me more about you.", "Are you Claude?",
+    "Are you GPT-4?", "Is this Kimi K2?", "What is your architecture?", "Is there a human there?", "I want to know what you are.", "What's your model name?",
 )  # fmt: skip
 ABLE = (
     "What can you do?", "How can you help me?", "What are you good at?", "Help", "What do you know?", "Can you help me?",
@@ -314,8 +319,8 @@ TALK: dict[str, tuple[Callable[[Chance], Exchange], int]] = {
     "greet": (_greet, 8),
     "about": (_about, 8),
     "sum": (_sum, 16),
-    "repeat": (_repeat, 12),
-    "upper": (_upper, 7),
+    "repeat": (_repeat, 16),
+    "upper": (_upper, 10),
     "list": (_list, 5),
     "json": (_json, 7),
     "rhyme": (_rhyme, 3),

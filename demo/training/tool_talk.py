@@ -17,6 +17,7 @@ from demo.training.tools import (
     LIBRARY_SHARE,
     Action,
     Request,
+    any_request,
     domain_action,
     framed,
     json_or_spaced,
@@ -24,6 +25,7 @@ from demo.training.tools import (
     make_request,
     make_requests,
     make_result,
+    message,
     said_in_turn,
 )
 from server.conversation import Conversation, Message, ToolCall
@@ -215,8 +217,8 @@ def _tell_all(dialogue: Dialogue, calls: list[ToolCall]) -> None:
 
 def _single(dialogue: Dialogue, actions: list[Action]) -> None:
     chance = dialogue.chance
-    request = make_request(chance, chance.choice(actions))
-    dialogue.user(framed(chance, request.said))
+    request = any_request(chance, chance.choice(actions))
+    dialogue.user(message(chance, request))
     (call,) = dialogue.call((request.action.tool.name, request.arguments))
     _tell(dialogue, call)
     if len(request.arguments) == 1 and chance.maybe(0.3):
@@ -241,19 +243,25 @@ def _parallel(dialogue: Dialogue, actions: list[Action]) -> None:
         chosen = chance.sample(actions, k=count)
     else:
         chosen = [chance.choice(actions)] * count
-    requests = [make_request(chance, action) for action in chosen]
-    said = chance.pick(JOINTS).join(request.said for request in requests)
+    requests = [any_request(chance, action) for action in chosen]
+    if any(request.whole for request in requests):
+        said = chance.choice((" ", " ", " And: ", "\n", " Then: ")).join(
+            message(chance, request) for request in requests
+        )
+    else:
+        said = framed(chance, chance.pick(JOINTS).join(request.said for request in requests))
     if chosen[0] is chosen[1] and chance.maybe(0.7):
         if chance.maybe(0.4):
             requests = [make_request(chance, chosen[0]) for _ in range(count)]
-            said = said_in_turn(chance, requests)
+            said = framed(chance, said_in_turn(chance, requests))
         else:
-            requests, said = make_requests(chance, chosen[0], count)
+            requests, together = make_requests(chance, chosen[0], count)
+            said = message(chance, together)
     if len({compact(request.arguments) for request in requests if request.action is chosen[0]}) < chosen.count(
         chosen[0]
     ):
         return _single(dialogue, actions)  # the same call twice is no use
-    dialogue.user(framed(chance, said))
+    dialogue.user(said)
     _tell_all(dialogue, dialogue.call(*((request.action.tool.name, request.arguments) for request in requests)))
     return None
 
@@ -310,7 +318,7 @@ def _no_tool(dialogue: Dialogue, actions: list[Action]) -> None:
         other = library_action(chance, chance.choice(topics)) if near else _action(chance, [])
         if not any(_may_serve(action, other) for action in actions):
             break
-    dialogue.user(framed(chance, make_request(chance, other).said))
+    dialogue.user(message(chance, any_request(chance, other)))
     dialogue.assistant(NO_TOOL)
 
 

@@ -2,7 +2,8 @@
 
 # ruff: noqa: E501 - tables of phrases
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from string import Formatter
 from typing import Any
 
 from demo.training import words
@@ -25,17 +26,19 @@ class Action:
     heads: tuple[str, ...] = ()  # with {g} where `goals` belong, if there are goals; without heads a goal is one
     goals: tuple[str, ...] = ()
     topic: str = ""  # of the library
+    sentences: tuple[str, ...] = ()  # whole requests, with {name} where a value belongs
 
 
 @dataclass(frozen=True)
 class Request:
     """A use of an action: its arguments and how a user puts it, without a frame: the head says what is wanted, the tail
-    the values."""
+    the values. A whole request needs no frame."""
 
     action: Action
     arguments: dict[str, Any]
     head: str
     tail: str
+    whole: bool = False
 
     @property
     def said(self) -> str:
@@ -79,8 +82,9 @@ STATING = ("i ", "i'd ", "let ", "new ", "it ")
 COMPOSED_SHARE = 0.5
 LENGTHENED_SHARE = 0.15
 NAME_SHARE, DESCRIPTION_SHARE = 0.04, 0.06  # requests in the words of the declaration
-DOMAIN_SHARE = 0.45
-LIBRARY_SHARE = 0.33
+SENTENCE_SHARE = 0.45
+DOMAIN_SHARE = 0.22
+LIBRARY_SHARE = 0.63
 ARTICLES = ("the", "the", "a", "my", "our", "")
 
 
@@ -167,6 +171,22 @@ def _tool_name(chance: Chance, verb: int, thing: str) -> str:
     return ("-" if style < 0.93 else "").join(part if style < 0.93 else part.capitalize() for part in parts)
 
 
+def any_request(chance: Chance, action: Action) -> Request:
+    """A request, at times a whole one."""
+    if not action.sentences or not chance.maybe(SENTENCE_SHARE):
+        return make_request(chance, action)
+    sentence = chance.choice(action.sentences)
+    slots = {slot.name: slot for slot in action.slots}
+    values = {name: slots[name].value(chance) for name in placeholders(sentence)}
+    arguments = {name: values[name][0] for name in sorted(values)}
+    return Request(action, arguments, sentence.format(**{name: said for name, (_, said) in values.items()}), "", True)
+
+
+def placeholders(sentence: str) -> list[str]:
+    """The names of the parameters that a whole request mentions."""
+    return [name for _, name, _, _ in Formatter().parse(sentence) if name]
+
+
 def make_request(chance: Chance, action: Action, leave_out: str | None = None) -> Request:
     """Values for the required parameters and some of the optional ones. `leave_out` names one not to mention."""
     arguments: dict[str, Any] = {}
@@ -207,21 +227,22 @@ def joined(chance: Chance, mentions: list[str]) -> str:
     return " ".join(mentions[:-1]) + chance.choice((" ", " ", " and ", " and ", ", ")) + mentions[-1]
 
 
-def make_requests(chance: Chance, action: Action, count: int) -> tuple[list[Request], str]:
+def make_requests(chance: Chance, action: Action, count: int) -> tuple[list[Request], Request]:
     """Uses of an action that differ in one value, and how a user asks for all of them at once: said like the first,
     with all values in the place of one, or with the values of each in turn."""
-    first = make_request(chance, action)
+    first = any_request(chance, action)
     slots = [
         slot for slot in action.slots if slot.name in first.arguments and isinstance(first.arguments[slot.name], str)
     ]
     slots = [slot for slot in slots if "enum" not in slot.schema and first.said.count(first.arguments[slot.name]) == 1]
     if not slots:
-        requests = [first] + [make_request(chance, action) for _ in range(count - 1)]
-        return requests, said_in_turn(chance, requests)
+        requests = [make_request(chance, action) for _ in range(count)]
+        return requests, Request(action, {}, said_in_turn(chance, requests), "")
     slot = chance.choice(slots)
     values = [first.arguments[slot.name]] + [slot.value(chance)[0] for _ in range(count - 1)]
     said = first.said.replace(values[0], ", ".join(values[:-1]) + " and " + values[-1])
-    return [Request(action, first.arguments | {slot.name: value}, "", "") for value in values], said
+    requests = [Request(action, first.arguments | {slot.name: value}, "", "") for value in values]
+    return requests, replace(first, head=said, tail="")
 
 
 def said_in_turn(chance: Chance, requests: list[Request]) -> str:
@@ -239,8 +260,13 @@ def _phrases_of_others(action: Action, slot: Slot) -> frozenset[str]:
     return frozenset(phrase for other in action.slots if other is not slot for phrase in other.kind.phrases)
 
 
-def framed(chance: Chance, said: str) -> str:
+def message(chance: Chance, request: Request) -> str:
     """A request as a message."""
+    return request.said if request.whole else framed(chance, request.said)
+
+
+def framed(chance: Chance, said: str) -> str:
+    """What is wanted, as a message."""
     start = said.lower()
     asking, stating = start.startswith(ASKING), start.startswith(STATING)
     if chance.part == "train" and chance.maybe(COMPOSED_SHARE):

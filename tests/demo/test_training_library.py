@@ -10,10 +10,10 @@ from demo.training.library import LIBRARY
 from demo.training.library_slots import TEXT_MAKERS
 from demo.training.library_tools import content_words, library_action
 from demo.training.tool_talk import alike
-from demo.training.tools import Action, make_request, make_requests, said_in_turn
+from demo.training.tools import Action, any_request, make_request, make_requests, message, placeholders, said_in_turn
 from server.conversation import Tool
 
-COUNT = 600
+COUNT = 3000
 TYPES: dict[str, type | tuple[type, ...]] = {
     "string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list,
 }  # fmt: skip
@@ -33,6 +33,30 @@ def test_no_line_is_used_in_both_parts() -> None:
 def test_no_two_lines_have_one_goal() -> None:
     assert len({entry.goals[0] for entry in LIBRARY}) == len(LIBRARY)
     assert all(content_words(entry.goals[0]) for entry in LIBRARY)
+
+
+def test_whole_requests_mention_what_is_required() -> None:
+    assert sum(bool(entry.sentences) for entry in LIBRARY) > len(LIBRARY) / 2
+    for entry in LIBRARY:
+        known = {one.name for one in entry.parameters if one.kind != "flag"}
+        required = {one.name for one in entry.parameters if one.required}
+        for sentence in entry.sentences:
+            mentioned = placeholders(sentence)
+            assert len(set(mentioned)) == len(mentioned), sentence
+            assert required <= set(mentioned) <= known, sentence
+
+
+def test_a_whole_request_says_its_texts_and_gives_what_it_mentions() -> None:
+    chance, whole = Chance(45, "train"), 0
+    for action in actions("train"):
+        request = any_request(chance, action)
+        whole += request.whole
+        required = (action.tool.parameters or {})["required"]
+        assert set(required) <= set(request.arguments)
+        for value in request.arguments.values():
+            assert not isinstance(value, str) or value in request.said
+        assert not request.whole or message(chance, request) == request.said
+    assert whole > COUNT / 5
 
 
 def test_every_parameter_has_phrases_for_its_value() -> None:
@@ -72,9 +96,9 @@ def test_values_of_uses_said_in_turn_are_all_said() -> None:
         requests = [make_request(chance, action) for _ in range(2)]
         said = said_in_turn(chance, requests)
         assert all(request.tail in said for request in requests)
-        uses, text = make_requests(chance, action, 2)
+        uses, together = make_requests(chance, action, 2)
         assert len(uses) == 2
-        assert text
+        assert together.said
 
 
 @pytest.mark.parametrize("kind", TEXT_MAKERS)
