@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from engine.errors import DeviceMemoryExhausted, RequestRefused
+from engine.errors import DeviceBroken, DeviceMemoryExhausted, RequestRefused
 from engine.grammar.compiler import GrammarCompiler
 from engine.grammar.waiting import WaitingForGrammar
 from engine.messages import GenerateRequest, StepOutput, StepReport
@@ -36,6 +36,8 @@ class StepRunner(Protocol):
     """Runs plans on a device; see engine.runner.runner. What `start` returns is its own affair."""
 
     def start(self, plan: StepPlan, before: Any = None) -> Any: ...
+
+    def waits(self, started: Any) -> bool: ...
 
     def draw(self, plan: StepPlan, started: Any) -> None: ...
 
@@ -110,8 +112,8 @@ class EngineCore:
     def step(self, meanwhile: Callable[[], None] | None = None) -> StepReport:
         """One step. A failure of the forward pass (a broken kernel) ends the step's requests with an error; those that
         were not part of it go on. A lack of device memory ends the largest of them; the others are planned again.
-        `meanwhile` is called while the device computes, at most once and not if there is nothing to compute; it must
-        leave this core alone."""
+        Raises DeviceBroken where no later step could be computed either. `meanwhile` is called while the device
+        computes, at most once and not if there is nothing to compute; it must leave this core alone."""
         began = self._clock()
         outputs = self._let_in()
         step, self._next = self._next, None
@@ -150,16 +152,20 @@ class EngineCore:
             return Step(plan)
         try:
             return Step(plan, self._runner.start(plan, before))
+        except DeviceBroken:
+            raise
         except Exception as error:
             return Step(plan, error=error)
 
     def _draw(self, step: Step) -> Step:
         """What the step ahead could not draw before the one before it was committed."""
-        self.scheduler.settle(step.plan)
-        if step.error is not None:
+        if step.error is not None or not self._runner.waits(step.started):
             return step
+        self.scheduler.settle(step.plan)
         try:
             self._runner.draw(step.plan, step.started)
+        except DeviceBroken:
+            raise
         except Exception as error:
             return Step(step.plan, error=error)
         return step
@@ -171,6 +177,8 @@ class EngineCore:
             return []
         try:
             result = self._runner.finish(step.started)
+        except DeviceBroken:
+            raise
         except Exception as error:  # a foreseen token may be missing: none of the requests can be planned again
             return self._fail_all(step.plan, error)
         return self.scheduler.commit(step.plan, result)

@@ -8,6 +8,7 @@
     ├── RequestCancelled       somebody else than its reader cancelled this request
     ├── StepFailed             the model could not compute a step of this request (out of memory, NaN)
     ├── DeviceMemoryExhausted  a step found no memory on the device
+    ├── DeviceBroken           the device computes nothing any more in this process
     └── EngineUnavailable      the engine process is loading, dead or stuck
 
 ConfigError's text is shown to the operator as one line, RequestRefused's to the client.
@@ -49,6 +50,10 @@ class StepFailed(EngineError):
 
 class DeviceMemoryExhausted(EngineError):
     """A step found no memory on the device. It can be run again without its largest request."""
+
+
+class DeviceBroken(EngineError):
+    """The device reports an error that stays: only a new process can use it again."""
 
 
 class EngineUnavailable(EngineError):

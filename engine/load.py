@@ -146,7 +146,8 @@ def load_core(config: EngineConfig, report: Report) -> tuple[EngineCore, Ready]:
     try:
         loaded = load(config, report)
         report(Loading("warming up", 1.0))
-        warm_up(loaded.new_core(), loaded.warm_up_tokens, 3 if loaded.device.type == "cuda" else 1)
+        for tokens, answer in _warm_ups(loaded):
+            warm_up(loaded.new_core(), tokens, answer)
     except torch.OutOfMemoryError as error:
         raise DoesNotFit(
             "the device ran out of memory while loading: lower --kv-cache-memory, --max-batch-tokens from "
@@ -154,6 +155,14 @@ def load_core(config: EngineConfig, report: Report) -> tuple[EngineCore, Ready]:
             f"({str(error).partition(chr(10))[0]})"
         ) from None
     return loaded.new_core(), loaded.ready()
+
+
+def _warm_ups(loaded: Loaded) -> list[tuple[int, int]]:
+    """Lengths of prompts and answers. On a GPU many, since kernels are compiled for tiles of several sizes."""
+    if loaded.device.type != "cuda":
+        return [(loaded.warm_up_tokens, 1)]
+    sizes = [2**power for power in range(loaded.warm_up_tokens.bit_length() - 1)]
+    return [(tokens, 3) for tokens in (*sizes, loaded.warm_up_tokens)]
 
 
 def warm_up(core: EngineCore, tokens: int = 1, answer: int = 1) -> None:

@@ -13,6 +13,9 @@ from engine.kernels.cpu.kernels import make_native
 Maker = Callable[[str, torch.dtype], Kernels]
 
 
+SHARED_MEMORY = 192 * 1024
+
+
 def _torch(device: str, dtype: torch.dtype) -> Kernels:
     return TORCH
 
@@ -29,7 +32,21 @@ def _triton(device: str, dtype: torch.dtype) -> Kernels:
             f"--kernels triton: Triton cannot be imported ({error}); install it (pip install 'triton>=3.6'), or use "
             "--kernels torch"
         ) from None
+    _check_shared_memory()
     return TritonKernels()
+
+
+def _check_shared_memory() -> None:
+    """Raises ConfigError where a program may have less than the largest one needs (docs/gpu.md has the sizes)."""
+    if not torch.cuda.is_available():
+        return
+    device = torch.cuda.get_device_properties(torch.cuda.current_device())
+    there: int = getattr(device, "shared_memory_per_block_optin", SHARED_MEMORY)  # missing in torch's type hints
+    if there < SHARED_MEMORY:
+        raise ConfigError(
+            f"--kernels triton: a program needs {SHARED_MEMORY:,} bytes of shared memory, as Hopper and data-centre "
+            f"Blackwell have; {device.name} has {there:,}; use --kernels torch"
+        )
 
 
 BACKENDS: dict[str, Maker] = {"native": make_native, "triton": _triton, "torch": _torch}

@@ -48,8 +48,8 @@ class GrammarMasks:
         filling them in. Returns the rows that have nothing to sample, and why: their grammar is done, or failed."""
         if self._forbidden is None:
             return {}
-        forbidden_GV, verdicts = self._forbidden.result()
-        self._forbidden = None
+        pending, self._forbidden = self._forbidden, None  # before it can fail
+        forbidden_GV, verdicts = pending.result()
         if len(self._indices) == len(logits_NV):
             logits_NV += forbidden_GV
         else:

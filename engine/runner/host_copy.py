@@ -1,13 +1,21 @@
-"""HostCopy: a tensor on its way from the device. What the device is given afterwards does not delay it."""
+"""Values on their way to the device and from it, without waiting for what the device has to do before."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
+def on_device(values: Sequence[Any], device: torch.device, dtype: torch.dtype = torch.int64) -> Tensor:
+    """The values, from page-locked memory: a copy from other memory, and indexing with a list, waits for the device."""
+    pinned = device.type == "cuda"
+    return torch.tensor(values, dtype=dtype, pin_memory=pinned).to(device, non_blocking=True)
+
+
 class HostCopy:
-    """Begins the copy at once; `tolist` waits for it, not for later work."""
+    """Begins the copy of a tensor from the device at once; `tolist` waits for it, not for later work. What the device
+    is given afterwards does not delay it."""
 
     def __init__(self, source: Tensor) -> None:
         self._host, self._copied = source, None

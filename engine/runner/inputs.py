@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.models.batch import DECODE_WORKSPACE_TOKENS, DecodeGroup, ForwardBatch, PrefillChunk
+from engine.runner.host_copy import on_device
 from engine.runner.sampler import Drawn
 from engine.scheduling.plan import NO_TOKEN, PlannedRequest, StepPlan
 
@@ -118,5 +119,4 @@ class InputBuilder:
         )
 
     def _tensor(self, values: Sequence[int]) -> Tensor:
-        pinned = self._device.type == "cuda"  # else a long copy would wait for what the device has to do before
-        return torch.tensor(values, dtype=torch.int64, pin_memory=pinned).to(self._device, non_blocking=True)
+        return on_device(values, self._device)

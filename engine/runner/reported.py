@@ -12,11 +12,12 @@ from engine.runner.host_copy import HostCopy
 
 
 class Reported:
-    """Log-probabilities that W rows want, on their way to the host. `counts`: by index of the row, how many of the most
-    likely tokens."""
+    """Log-probabilities that rows `rows_W` want, on their way to the host. `counts`: by row, how many of the most
+    likely tokens; `tokens_N`: what was drawn, of all rows."""
 
-    def __init__(self, logprobs_WV: Tensor, tokens_W: Tensor, counts: dict[int, int]) -> None:
+    def __init__(self, counts: dict[int, int], rows_W: Tensor, logprobs_WV: Tensor, tokens_N: Tensor) -> None:
         self._counts = counts
+        tokens_W = tokens_N.index_select(0, rows_W)
         self._chosen = HostCopy(logprobs_WV.gather(1, tokens_W.clamp(min=0)[:, None])[:, 0])
         values_WK, ids_WK = logprobs_WV.topk(max(counts.values()), dim=-1)
         self._values, self._ids = HostCopy(values_WK), HostCopy(ids_WK)

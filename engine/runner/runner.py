@@ -7,9 +7,10 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from engine.errors import DeviceMemoryExhausted
+from engine.errors import DeviceBroken, DeviceMemoryExhausted
 from engine.messages import TokenLogprobs
 from engine.models.batch import ForwardBatch
+from engine.runner.host_copy import on_device
 from engine.runner.inputs import InputBuilder
 from engine.runner.kv_store import KVStore
 from engine.runner.prompt_scorer import PromptScorer
@@ -56,25 +57,27 @@ class Runner:
         the next step before `finish` of this one. Raises DeviceMemoryExhausted; then the plan's requests can be planned
         again, with its rows, as if nothing had been (but where not even counting the drawn tokens for penalties finds
         memory: then some are counted twice)."""
-        return _memory_told(lambda: self._start(plan, before))
+        return _told(lambda: self._start(plan, before))
+
+    @staticmethod
+    def waits(started: Started) -> bool:
+        """Whether the step's draw is still to be begun, by `draw`."""
+        return started.logits_NV is not None
 
     def draw(self, plan: StepPlan, started: Started) -> None:
-        """To be called behind `start` with a step before, once that one is finished and the plan is settled: a grammar
-        says what may be drawn only when it knows all tokens before. Raises as `start` does."""
-        if started.logits_NV is None:
-            return
+        """To be called where the step `waits`, once the one before is finished and the plan is settled: a grammar says
+        what may be drawn only when it knows all tokens before. Raises as `start` does."""
         wanted = {planned.row for planned in plan.requests if planned.sample}
         kept = [index for index, row in enumerate(started.row_ids) if row in wanted]
-        _memory_told(lambda: self._draw(started, kept))
+        _told(lambda: self._draw(started, kept))
 
-    @torch.inference_mode()
     def finish(self, started: Started) -> StepResult:
         """Waits for what `start` and `draw` began."""
-        result = StepResult([], []) if started.drawn is None else self._sampler.finish(started.drawn)
+        drawn = started.drawn
+        result = StepResult([], []) if drawn is None else _told(lambda: self._sampler.finish(drawn))
         result.prompt_logprobs = started.scores
         return result
 
-    @torch.inference_mode()
     def _start(self, plan: StepPlan, before: Started | None) -> Started:
         for row in plan.freed_rows:
             self._inputs.free_row(row)
@@ -94,23 +97,26 @@ class Runner:
             return Started(scores, sampled, logits_NV)
         return Started(scores, sampled, drawn=self._sampler.start(logits_NV, sampled))
 
-    @torch.inference_mode()
     def _draw(self, started: Started, kept: list[int]) -> None:
         """From those of the rows and their logits that have an index in `kept`."""
         logits_NV, started.logits_NV = started.logits_NV, None
         assert logits_NV is not None
-        if len(kept) < len(started.row_ids):
-            started.row_ids = [started.row_ids[index] for index in kept]
-            logits_NV = logits_NV[kept]
-        if kept:
-            self._sampler.start_masks(started.row_ids)  # in parallel with the model, which still computes
-            started.drawn = self._sampler.start(logits_NV, started.row_ids)
+        rows = [started.row_ids[index] for index in kept]
+        if rows:
+            self._sampler.start_masks(rows)  # in parallel with the model, which still computes
+            if len(rows) < len(logits_NV):
+                logits_NV = logits_NV.index_select(0, on_device(kept, logits_NV.device))
+            started.drawn = self._sampler.start(logits_NV, rows)
 
 
-def _memory_told(compute: Callable[[], T]) -> T:
-    """What `compute` returns. Raises DeviceMemoryExhausted where the device has too little memory for it."""
+@torch.inference_mode()
+def _told(compute: Callable[[], T]) -> T:
+    """What `compute` returns. Raises DeviceMemoryExhausted where the device has too little memory for it, DeviceBroken
+    where it fails for good, as after an access that is not allowed."""
     try:
         return compute()
+    except torch.AcceleratorError as error:
+        raise DeviceBroken(str(error).partition("\n")[0]) from error
     except torch.OutOfMemoryError as error:
         reason = str(error).partition("\n")[0]
     # Here the failed step's tensors are gone: what they took can go back to the device.

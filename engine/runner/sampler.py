@@ -19,7 +19,7 @@ from engine.grammar.compiler import CompiledGrammar
 from engine.grammar.state import GrammarState
 from engine.messages import SamplingParams, TokenLogprobs
 from engine.runner.grammar_masks import GrammarMasks
-from engine.runner.host_copy import HostCopy
+from engine.runner.host_copy import HostCopy, on_device
 from engine.runner.noise import uniform
 from engine.runner.reported import Reported
 from engine.scheduling.plan import NO_TOKEN, Constrained, NewRow, StepResult
@@ -42,33 +42,33 @@ class SamplerRow:
         self.filtered = params.top_p < 1 or params.min_p > 0 or 0 < params.top_k < vocab_size
         self.bias: tuple[Tensor, Tensor] | None = None
         if params.logit_bias:
-            ids = torch.tensor(list(params.logit_bias), dtype=torch.int64, device=device)
-            self.bias = ids, torch.tensor(list(params.logit_bias.values()), device=device)
+            biases = on_device(list(params.logit_bias.values()), device, torch.float32)
+            self.bias = on_device(list(params.logit_bias), device), biases
         stop = [token for token in params.stop_token_ids if token < vocab_size]
-        self.stop = torch.tensor(stop, dtype=torch.int64, device=device)
+        self.stop = on_device(stop, device)
         self.grammar = _grammar_state(new)
         self.forbidden: Tensor | None = None
         if self.grammar is not None and self.grammar.forbidden:
-            self.forbidden = torch.tensor(self.grammar.forbidden, dtype=torch.int64, device=device)
+            self.forbidden = on_device(self.grammar.forbidden, device)
         if self.penalised:
             self.seen_V = torch.zeros(vocab_size, dtype=torch.bool, device=device)
             self.counts_V = torch.zeros(vocab_size, device=device)
-            self._count(torch.tensor(new.token_ids, dtype=torch.int64, device=device), self.prompt_length)
+            self._count(on_device(new.token_ids, device), self.prompt_length)
 
-    def append(self, tokens_N: Tensor, index: int) -> None:
-        """The request goes on with a token that may be known on the device only, or ends if that is NO_TOKEN."""
-        self.length += 1
+    def count(self, tokens_N: Tensor, index: int) -> None:
+        """The request goes on with a token that may be known on the device only, or ends if that is NO_TOKEN. `length`
+        is the caller's."""
         if self.penalised:
             self._count(tokens_N[index : index + 1].clamp(min=0), 0)
 
     def extend(self, tokens: Sequence[int]) -> None:
         """The request goes on with tokens that were not sampled."""
-        self.length += len(tokens)
         if self.penalised and tokens:
-            self._count(torch.tensor(tokens, dtype=torch.int64).to(self.seen_V.device, non_blocking=True), 0)
+            self._count(on_device(tokens, self.seen_V.device), 0)
+        self.length += len(tokens)
 
     def _count(self, tokens_T: Tensor, prompt_length: int) -> None:
-        self.seen_V[tokens_T] = True
+        self.seen_V.index_fill_(0, tokens_T, True)
         output = tokens_T[prompt_length:]
         self.counts_V.scatter_add_(0, output, torch.ones_like(output, dtype=self.counts_V.dtype))
 
@@ -82,12 +82,12 @@ class SamplerRow:
             torch.where(self.seen_V, penalised_V, logits_V, out=logits_V)
             logits_V -= params.frequency_penalty * self.counts_V + params.presence_penalty * (self.counts_V > 0)
         if self.bias is not None:
-            logits_V[self.bias[0]] += self.bias[1]
+            logits_V.index_add_(0, *self.bias)
         active = self.grammar is not None and self.grammar.matcher is not None
         if self.length - self.prompt_length < params.min_tokens and len(self.stop) and not active:
-            logits_V[self.stop] = -torch.inf
+            logits_V.index_fill_(0, self.stop, -torch.inf)
         if self.forbidden is not None and not active:
-            logits_V[self.forbidden] = -torch.inf
+            logits_V.index_fill_(0, self.forbidden, -torch.inf)
 
     @property
     def adjusts(self) -> bool:
@@ -150,19 +150,18 @@ class Sampler:
         for the device where there is a kernel that draws. `start_masks` of the same rows went before."""
         rows = [row for row in (self._rows[row_id] for row_id in row_ids) if row is not None]
         assert len(rows) == len(row_ids) == len(logits_NV), (row_ids, logits_NV.shape)
-        wanted = [index for index, row in enumerate(rows) if row.params.logprobs is not None]
-        logprobs_WV = torch.log_softmax(logits_NV[wanted], dim=-1) if wanted else None
+        reports = self._wanted_reports(logits_NV, rows)
         for index, row in enumerate(rows):
             if row.adjusts:
                 row.adjust(logits_NV[index])
         constrained = self._masks.apply(logits_NV)
         tokens_N = self._choose(logits_NV, rows)
         on_host = HostCopy(tokens_N)
+        reported = None if reports is None else Reported(*reports, tokens_N)
         for index, row in enumerate(rows):
-            row.append(tokens_N, index)
-        reported = None
-        if logprobs_WV is not None:
-            reported = Reported(logprobs_WV, tokens_N[wanted], {i: rows[i].params.logprobs or 0 for i in wanted})
+            row.count(tokens_N, index)
+        for row in rows:  # last: if memory runs out before, the step is run again
+            row.length += 1
         return Drawn(list(row_ids), rows, tokens_N, on_host, reported, constrained)
 
     @staticmethod
@@ -188,11 +187,20 @@ class Sampler:
                 row.extend(follows.forced)
         return StepResult(tokens, logprobs, constrained)
 
+    def _wanted_reports(
+        self, logits_NV: Tensor, rows: list[SamplerRow]
+    ) -> tuple[dict[int, int], Tensor, Tensor] | None:
+        """For Reported: how many tokens each row wants to see, by index; these indices; their log-probabilities."""
+        counts = {index: row.params.logprobs for index, row in enumerate(rows) if row.params.logprobs is not None}
+        if not counts:
+            return None
+        rows_W = on_device(list(counts), self._device)
+        return counts, rows_W, torch.log_softmax(logits_NV.index_select(0, rows_W), dim=-1)
+
     def _choose(self, logits_NV: Tensor, rows: list[SamplerRow]) -> Tensor:
         """A token of each row, NO_TOKEN where the logits are not numbers."""
         if self._draw_on_device is not None:
-            how_N5 = torch.tensor([_how(row) for row in rows], dtype=torch.float64).to(self._device, non_blocking=True)
-            return self._draw_on_device(logits_NV, how_N5)
+            return self._draw_on_device(logits_NV, on_device([_how(row) for row in rows], self._device, torch.float64))
         peaks_N = logits_NV.amax(dim=-1)
         tokens = self._draw(logits_NV, peaks_N, rows)
         for index in (~peaks_N.isfinite()).nonzero()[:, 0].tolist():

@@ -26,6 +26,7 @@ def append(request: Request, result: StepResult, index: int) -> StepOutput | Non
     else:
         request.token_ids.append(token)
         request.length += 1
+        request.fresh = 1
         output = StepOutput(request.id, [token], request.finish_reason())
     logprob = result.logprobs[index]
     if logprob is not None and output.token_ids:

@@ -141,7 +141,8 @@ class Scheduler:
         one can be planned; `commit` of this one says later which token, and then `settle` the next plan. False, and
         nothing has changed, where the next plan needs this one's result, or might have to preempt a request whose
         newest token is not known."""
-        if self.pool.available < sum(request.fresh for request in self._running):  # blocks that decoding may take
+        size = self.config.block_size
+        if self.pool.available < sum(-(-request.fresh // size) for request in self._running):  # what decoding may take
             return False
         owned = [(planned, request) for planned in plan.requests if (request := _owner(planned)) is not None]
         if any(planned.scoring is not None for planned, _ in owned):
@@ -156,11 +157,11 @@ class Scheduler:
         return True
 
     def settle(self, plan: StepPlan) -> None:
-        """The plan was made ahead, and the one before it has been committed. What a grammar has forced behind a token
-        goes first: this plan draws nothing for that request."""
+        """The plan was made ahead, the one before it has been committed, and nothing is drawn yet. What a grammar has
+        forced behind a token goes first: this plan draws nothing for that request, nor for one that has ended."""
         for planned in plan.requests:
             request = _owner(planned)
-            if request is not None and request.length > planned.start + len(planned.token_ids):
+            if request is None or request.length > planned.start + len(planned.token_ids):
                 planned.sample = False
 
     def commit(self, plan: StepPlan, result: StepResult) -> list[StepOutput]:

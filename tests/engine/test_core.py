@@ -14,10 +14,11 @@ from msgspec.structs import replace
 
 from engine.config import EngineConfig
 from engine.core import EngineCore
-from engine.errors import DeviceMemoryExhausted, DoesNotFit
+from engine.errors import DeviceBroken, DeviceMemoryExhausted, DoesNotFit
 from engine.load import Loaded, load, load_core
 from engine.messages import GenerateRequest, SamplingParams, StepReport
 from engine.models.batch import ForwardBatch
+from engine.runner.reported import Reported
 from engine.scheduling.plan import StepPlan, StepResult
 from engine.scheduling.scheduler import Scheduler, SchedulerConfig
 
@@ -156,6 +157,9 @@ class FailsOnce:
         if self.place == -1:
             raise self.error
         return self.runner.start(plan, before)  # type: ignore[attr-defined, no-any-return]
+
+    def waits(self, started: object) -> bool:
+        return self.runner.waits(started)  # type: ignore[attr-defined, no-any-return]
 
     def draw(self, plan: StepPlan, started: object) -> None:
         self.runner.draw(plan, started)  # type: ignore[attr-defined]
@@ -322,3 +326,45 @@ def test_too_little_device_memory_while_loading_names_the_flags(monkeypatch: pyt
     for word in ("--kv-cache-memory", "--max-batch-tokens from 2048", "--max-running from 7", "9.00 GiB"):
         assert word in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_memory_that_runs_out_behind_the_draw_changes_no_other_token(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step is run again: seeds and penalties are where they were."""
+    requests = [
+        GenerateRequest(f"r{n}", [7, 8, n], SamplingParams(max_tokens=9, seed=n, logprobs=0 if n == 1 else None), 0.0)
+        for n in range(3)
+    ]
+    expected = run(make_core(loaded), requests)
+    report, calls = Reported.__init__, itertools.count()
+
+    def fails_once(*arguments: object) -> None:
+        if next(calls) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        report(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Reported, "__init__", fails_once)
+    core, tokens, errors = make_core(loaded), defaultdict(list), []
+    for request in requests:
+        core.add(request)
+    while core.has_work:
+        for output in core.step().outputs:
+            tokens[output.id] += output.token_ids
+            errors += [output.id] if output.error else []
+    assert len(errors) == 1
+    for name in set(tokens) - set(errors):
+        assert tokens[name] == expected[name]
+
+
+def test_a_broken_device_ends_the_engine(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process then ends, and another one is started (tests/engine/test_client.py)."""
+    core = make_core(loaded)
+    core.add(GenerateRequest("r", [1, 2, 3], SamplingParams(max_tokens=2), 0.0))
+
+    def broken(*_: object) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nCompile with ...")
+
+    monkeypatch.setattr(core._runner._model, "hidden", broken)  # type: ignore[attr-defined]
+    with pytest.raises(DeviceBroken, match=r"illegal memory access was encountered$"):
+        core.step()

@@ -450,7 +450,7 @@ def test_forced_tokens_are_foreseen_only_with_blocks_for_all(blocks: int) -> Non
     """They may need more blocks than one, and so preempt a request whose token is not known."""
     scheduler = Scheduler(config(blocks=blocks, max_model_len=12))
     scheduler.add(make_request("r", [1, 2]))
-    one_step(scheduler, [5], {0: Constrained([6, 7, 8])})
+    one_step(scheduler, [5], {0: Constrained([6, 7, 8, 9, 10])})
     plan = scheduler.schedule(0.0)
     assert scheduler.foresee(plan) == (blocks == 8)
 
