@@ -20,10 +20,11 @@ KINDS = pytest.mark.parametrize(
 )
 N, R, L, V, P = 8, 4, 24, 12, 4  # of the latent kind
 SCALE, BLOCKS = 0.3, 20
+MANY_BLOCKS = 230  # for contexts whose parts have several tiles of keys
 
 
-def table_and_lengths(random: Random, lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    table = torch.stack([random.some(BLOCKS, -(-max(lengths) // P)) for _ in lengths])
+def table_and_lengths(random: Random, lengths: list[int], blocks: int = BLOCKS) -> tuple[torch.Tensor, torch.Tensor]:
+    table = torch.stack([random.some(blocks, -(-max(lengths) // P)) for _ in lengths])
     return table, torch.tensor(lengths, device=DEVICE)
 
 
@@ -40,6 +41,44 @@ def test_mla_decode(dtype: torch.dtype, cache_dtype: torch.dtype, heads: int, mo
     exact = (cache.double(), table, lengths, up_k.double(), up_v.double(), SCALE)
     expected = reference.mla_decode(query.double(), *exact)
     assert_near(mla.mla_decode(query, cache, table, lengths, up_k, up_v, SCALE), expected, dtype)
+
+
+@pytest.mark.parametrize(("heads", "latent", "rotary"), [(3, L, R), (64, L, R), (128, L, R), (3, 512, 64)])
+def test_mla_decode_at_real_sizes(heads: int, latent: int, rotary: int) -> None:
+    """Long contexts, all of the heads, or the published widths; parts as they are cut when serving."""
+    random = Random(heads)
+    lengths = [1, 900, 300] if heads == 3 else [1, 150]
+    table, lens = table_and_lengths(random, lengths, MANY_BLOCKS)
+    cache = random.normal(MANY_BLOCKS, P, latent + rotary)
+    query = random.normal(len(lengths), heads, N + rotary)
+    up_k, up_v = random.normal(heads, N, latent, size=0.2), random.normal(heads, V, latent, size=0.2)
+    exact = (cache.double(), table, lens, up_k.double(), up_v.double(), SCALE)
+    expected = reference.mla_decode(query.double(), *exact)
+    assert_near(mla.mla_decode(query, cache, table, lens, up_k, up_v, SCALE), expected, torch.float32, sums=latent)
+
+
+@pytest.mark.parametrize("key_block", [48, 2048])
+def test_mla_prefill_of_several_tiles(key_block: int) -> None:
+    random, heads, start, T = Random(13), 2, 100, 150
+    blocks, cache = random.some(MANY_BLOCKS, -(-(start + T) // P)), random.normal(MANY_BLOCKS, P, L + R)
+    query = random.normal(T, heads, N + R)
+    up_k, up_v = random.normal(heads, N, L, size=0.2), random.normal(heads, V, L, size=0.2)
+    exact = (cache.double(), blocks, start, up_k.double(), up_v.double(), SCALE)
+    expected = reference.mla_prefill(query.double(), *exact, 64, 64)
+    found = mla.mla_prefill(query, cache, blocks, start, up_k, up_v, SCALE, 64, key_block)
+    assert_near(found, expected, torch.float32)
+
+
+def test_gqa_of_several_tiles() -> None:
+    random, W, start, T, kv_heads = Random(17), 24, 100, 150, 2
+    table, lens = table_and_lengths(random, [1, 900, 300], MANY_BLOCKS)
+    cache = random.normal(MANY_BLOCKS, P, 2 * kv_heads * W)
+    query = random.normal(3, kv_heads * 3, W)
+    expected = reference.gqa_decode(query.double(), cache.double(), table, lens, kv_heads, SCALE)
+    assert_near(gqa.gqa_decode(query, cache, table, lens, kv_heads, SCALE), expected, torch.float32)
+    query = random.normal(T, kv_heads * 3, W)
+    expected = reference.gqa_prefill(query.double(), cache.double(), table[1], start, kv_heads, SCALE, 64, 64)
+    assert_near(gqa.gqa_prefill(query, cache, table[1], start, kv_heads, SCALE, 64, 64), expected, torch.float32)
 
 
 def test_padding_may_hold_anything_and_a_request_without_keys_is_zero() -> None:

@@ -5,7 +5,7 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from support.triton_kernels import Random, assert_near, exact
+from support.triton_kernels import Random, as_quantised, assert_near, exact
 
 from engine.kernels import reference
 from engine.kernels.formats import Format
@@ -15,9 +15,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
 @pytest.mark.parametrize("format", ["plain", "fp8", "int8", "int4"])
-@pytest.mark.parametrize("tokens", [1, 20])
-def test_linear(format: Format, tokens: int) -> None:
-    """The columns are split into parts, the last of them short."""
+@pytest.mark.parametrize("tokens", [1, 20, 150])
+def test_linear(format: Format, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The columns are split into parts, the last of them short, and added in pieces; 150 tokens are several tiles."""
+    monkeypatch.setattr(linear, "REDUCED", 64)
     random = Random(tokens)
     weight, x = random.packed(200, 544, format=format, dtype=torch.float32), random.normal(tokens, 544)
     assert_near(linear.linear(x, weight), reference.linear(x.double(), exact(weight)), torch.float32)
@@ -27,12 +28,16 @@ def test_linear_in_fp8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "multiplies_fp8", lambda index: True)
     monkeypatch.setattr(linear, "MANY", 1)
     random = Random(2)
-    weight, x = random.packed(130, 384, format="fp8", dtype=torch.float32), random.normal(3, 384)
+    weight, x = random.uneven_fp8(260, 384), random.normal(150, 384) * random.normal(150, 3).repeat_interleave(128, 1)
     assert_near(linear.linear(x, weight), reference.linear(x.double(), exact(weight)), torch.float8_e4m3fn)
+    quantised = as_quantised(x)
+    assert_near(linear.linear(x, weight), reference.linear(quantised, exact(weight)), torch.float32)
+    assert_near(quantised, x, torch.float8_e4m3fn)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_norms_and_swiglu(dtype: torch.dtype) -> None:
+def test_norms_and_swiglu(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activation, "WIDEST", 64)
     random = Random(3)
     wide, delta = random.normal(4, 120, dtype=dtype, size=50), random.normal(4, 100, dtype=dtype)
     x, weight = wide[:, 10:110], random.normal(100, dtype=dtype)  # rows that do not follow each other

@@ -5,12 +5,12 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from support.triton_kernels import DEVICE, Random, assert_near, exact
+from support.triton_kernels import DEVICE, Random, as_quantised, assert_near, exact
 
 from engine.kernels import reference
 from engine.kernels.formats import Format
-from engine.kernels.packed import Packed, dequantize
-from engine.kernels.triton import choice, gemm, moe
+from engine.kernels.packed import Packed
+from engine.kernels.triton import choice, moe
 from engine.kernels.triton.grouped_mm import moe_by_grouped_mm
 from engine.kernels.triton.permute import most_tiles, permute
 
@@ -26,14 +26,17 @@ def routed(random: Random, tokens: int, experts: int, each: int) -> tuple[torch.
     [
         ("plain", torch.float32),
         ("plain", torch.bfloat16),
+        ("fp8", torch.float32),
         ("fp8", torch.bfloat16),
-        ("int8", torch.bfloat16),
+        ("int8", torch.float32),
+        ("int4", torch.float32),
         ("int4", torch.bfloat16),
     ],
     ids=str,
 )
-def test_experts_are_the_specifications(format: Format, dtype: torch.dtype) -> None:
-    """Widths that are no multiple of a tile; an expert that nobody visits."""
+def test_experts_are_the_specifications(format: Format, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Widths that are no multiple of a tile; an expert that nobody visits; sums in pieces of a row."""
+    monkeypatch.setattr(moe, "SUMMED", 64)
     random, D, F, E, T, K = Random(1), 160, 96, 5, 6, 2
     gate_up = random.packed(E, 2 * F, D, format=format, dtype=dtype)
     down = random.packed(E, D, F, format=format, dtype=dtype)
@@ -41,6 +44,19 @@ def test_experts_are_the_specifications(format: Format, dtype: torch.dtype) -> N
     hidden = random.normal(T, D, dtype=dtype)
     expected = reference.moe_experts(hidden.double(), weights.double(), ids, exact(gate_up), exact(down))
     assert_near(moe.moe_by_tiles(hidden, weights, ids, gate_up, down), expected, dtype)
+
+
+@pytest.mark.parametrize("tokens", [1, 40, 75, 150])
+def test_experts_in_tiles_of_all_sizes(tokens: int) -> None:
+    """One row; tiles of 32, 64 and 128, several of them for an expert."""
+    random, D, F, E, K = Random(tokens), 96, 64, 3, 2
+    gate_up = random.packed(E, 2 * F, D, format="int4", dtype=torch.float32)
+    down = random.packed(E, D, F, format="int4", dtype=torch.float32)
+    weights, ids = routed(random, tokens, E, K)
+    ids[: tokens // 2] = ids[0]  # the first experts have more than a tile
+    hidden = random.normal(tokens, D)
+    expected = reference.moe_experts(hidden.double(), weights.double(), ids, exact(gate_up), exact(down))
+    assert_near(moe.moe_by_tiles(hidden, weights, ids, gate_up, down), expected, torch.float32)
 
 
 def test_both_ways_agree() -> None:
@@ -57,16 +73,20 @@ def test_products_in_fp8_are_those_of_the_quantised_rows(monkeypatch: pytest.Mon
     """The way of devices that multiply e4m3: rows of x have a scale for each 128 values."""
     monkeypatch.setattr(moe, "multiplies_fp8", lambda index: True)
     monkeypatch.setattr(moe, "MANY", 1)
-    random, D, F, E, T, K = Random(3), 256, 128, 2, 3, 1
-    gate_up = random.packed(E, 2 * F, D, format="fp8", dtype=torch.float32)
-    down = random.packed(E, D, F, format="fp8", dtype=torch.float32)
+    random, D, F, E, T, K = Random(3), 256, 256, 2, 40, 1
+    gate_up, down = random.uneven_fp8(E, 2 * F, D), random.uneven_fp8(E, D, F)
     weights, ids = routed(random, T, E, K)
-    hidden = random.normal(T, D)
+    hidden = random.normal(T, D) * random.normal(T, 2).repeat_interleave(128, 1)
     exactly = reference.moe_experts(hidden.double(), weights.double(), ids, exact(gate_up), exact(down))
     assert_near(moe.moe_by_tiles(hidden, weights, ids, gate_up, down), exactly, torch.float8_e4m3fn)
-    values, scale = gemm.quantize_rows(hidden)
-    again = dequantize(Packed("fp8", values.view(T, 1, D), scale.view(T, 1, -1)), torch.float32)[:, 0]
-    assert_near(again, hidden, torch.float8_e4m3fn)
+    # each product by itself, exactly as the quantised rows have it
+    tiles = permute(ids, E, 32)
+    inner = moe._launch_gate_up(hidden, tiles, gate_up, K, T, True)
+    both = torch.einsum("td,tfd->tf", as_quantised(hidden), exact(gate_up).values[ids[:, 0]])
+    assert_near(inner, reference.swiglu(both), torch.float32)
+    out = moe._launch_down(inner, tiles, down, weights, D, True)
+    expected = torch.einsum("tf,tdf->td", as_quantised(inner), exact(down).values[ids[:, 0]]) * weights.double()
+    assert_near(out, expected, torch.float32)
 
 
 @pytest.mark.parametrize("size", [16, 64])
