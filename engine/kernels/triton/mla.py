@@ -19,6 +19,8 @@ from engine.kernels.triton.attend import Keys, Running, attend
 from engine.kernels.triton.common import LOG2E, ceil_div, power, product
 from engine.kernels.triton.merge import count_parts, merge
 
+MOST_HEADS = 64  # that a program computes; 32 read the cache twice, the second time from L2, and fit in registers
+
 
 @triton.jit
 def _decode(
@@ -84,7 +86,7 @@ def mla_decode(
     absorbed_AHL = torch.bmm(query_AHQ[..., :nope].transpose(0, 1), up_k_HNL).transpose(0, 1)
     query_AHC = torch.cat([absorbed_AHL, query_AHQ[..., nope:]], dim=-1)
     P = cache_BPC.shape[1]
-    heads = min(power(H, 16), 64)
+    heads = min(power(H, 16), MOST_HEADS)
     S = count_parts(A * ceil_div(H, heads), block_table_AB.shape[1] * P, cache_BPC.device.index)
     parts_AHSL = torch.empty(A, H, S, L, dtype=torch.float32, device=cache_BPC.device)
     lse_AHS = torch.empty(A, H, S, dtype=torch.float32, device=cache_BPC.device)
@@ -92,7 +94,7 @@ def mla_decode(
     _decode[(A, ceil_div(H, heads), S)](
         query_AHC, cache_BPC, block_table_AB, context_lens_A, parts_AHSL, lse_AHS, block_table_AB.stride(0), scale,
         H=H, L=L, R=R, P=P, S=S, BH=heads, BK=32, BL=power(L, 16), BR=power(R, 16),
-        num_warps=8 if heads >= 64 else 4, num_stages=2,
+        num_warps=8 if heads >= 32 else 4, num_stages=2,
     )  # fmt: skip
     out_AHL = merge(parts_AHSL, lse_AHS, query_AHQ.dtype)
     return torch.bmm(out_AHL.transpose(0, 1), up_v_HVL.transpose(1, 2)).transpose(0, 1)

@@ -37,7 +37,7 @@ def test_linear_in_fp8(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_norms_and_swiglu(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activation, "WIDEST", 64)
+    monkeypatch.setattr(activation, "WIDEST", 32)
     random = Random(3)
     wide, delta = random.normal(4, 120, dtype=dtype, size=50), random.normal(4, 100, dtype=dtype)
     x, weight = wide[:, 10:110], random.normal(100, dtype=dtype)  # rows that do not follow each other
