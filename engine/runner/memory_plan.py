@@ -38,9 +38,10 @@ ALLOCATOR_FLOOR = 32 << 20
 # fp32 rows of the vocabulary that sampling holds at once beside the logits when every request asks for the most:
 # log-probabilities, penalties and their counts, scaled, sorted with int64 places, summed in fp64. Measured: 12.8.
 SAMPLER_ROWS = 14
-# What split decode attention leaves to be merged (engine/kernels/triton/merge.py): two programs a multiprocessor,
-# rounded up to a power of two, each with 64 heads of 512 values in fp32.
-DECODE_PARTS_BYTES = 512 * 64 * 512 * 4
+# What split decode attention leaves to be merged (engine/kernels/triton/merge.py): parts for two programs a
+# multiprocessor, their number for a request a power of two, so up to 526, or one for each request; a part has 64 heads
+# of 512 values in fp32.
+DECODE_PARTS, DECODE_PART_BYTES = 526, 64 * 512 * 4
 # A recorded layer: about 20 kernels of at most some KB. An allowance; nobody has measured it.
 GRAPH_LAYER_BYTES = 128 << 10
 # A layer's calls as the native kernels' recorder keeps them: 1 KB of words (measured), and room for their structs.
@@ -207,7 +208,8 @@ def _recorded(engine: EngineConfig, model: ModelConfig, size: int) -> list[PlanL
         return []
     if engine.device == "cuda":
         one = msgspec.structs.replace(engine, max_batch_tokens=max(2, sizes[-1]))
-        held, layer = _activation_workspace(one, model, size) + DECODE_PARTS_BYTES, GRAPH_LAYER_BYTES
+        parts = max(DECODE_PARTS, sizes[-1]) * DECODE_PART_BYTES
+        held, layer = _activation_workspace(one, model, size) + parts, GRAPH_LAYER_BYTES
     else:
         results = sizes[-1] * model.num_hidden_layers * _native_results(model, size)
         held, layer = int(results * (1 + TAPE_WASTE)) + TAPE_CHUNK, TAPE_LAYER_BYTES
