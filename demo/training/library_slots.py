@@ -3,14 +3,17 @@
 # ruff: noqa: E501 - tables
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from demo.training import words
-from demo.training.chance import Chance
+from demo.training.chance import Chance, part_of_place
 from demo.training.domains import Parameter
+from demo.training.library import LIBRARY
 from demo.training.slots import MAKERS, Kind, Slot, Value, any_word, city, name_or_word, number, phrase, several
 
 Maker = Callable[[Chance], Value]
+BORROWED_SHARE = 0.3
 _STATES = ("CA", "NY", "TX", "California", "Texas", "Ohio", "Canada", "UK", "Spain", "Illinois", "WA", "Italy")
 _SUFFIXES = ("Corp", "Inc", "United", "Group", "Bank", "City", "Systems", "Motors", "Club", "Rovers", "Media", "Foods")
 _MONTHS = (
@@ -151,7 +154,7 @@ def _typed(chance: Chance, kind: str) -> tuple[dict[str, Any], Maker]:
     """A schema without its description, and a maker of values."""
     if kind.startswith("="):
         options = _options(kind)
-        return dict(_TEXT), lambda c: ((option := c.choice(options)), option)
+        return dict(_TEXT), lambda c: ((option := _typical(c, options)), option)
     if "/" in kind:
         return {"type": "string", "enum": _options(kind)}, lambda c: ("", "")
     if kind == "measure":
@@ -166,6 +169,21 @@ def _typed(chance: Chance, kind: str) -> tuple[dict[str, Any], Maker]:
         return {"type": "array", "items": {"type": "integer"}}, _numbers
     schema, make = MAKERS[kind]
     return dict(schema), make
+
+
+def _typical(chance: Chance, options: list[str]) -> str:
+    """One of a parameter's values, in training at times one of any other's: so values are found by where they stand and
+    are copied, not known."""
+    borrowed = chance.part == "train" and chance.maybe(BORROWED_SHARE)
+    return chance.choice(_options_of_all() if borrowed else options)
+
+
+@cache
+def _options_of_all() -> list[str]:
+    """The values of all functions that are trained on."""
+    entries = [entry for place, entry in enumerate(LIBRARY) if part_of_place(place) == "train"]
+    kinds = {one.kind for entry in entries for one in entry.parameters if one.kind.startswith("=")}
+    return sorted({option for kind in kinds for option in _options(kind)})
 
 
 def _options(kind: str) -> list[str]:

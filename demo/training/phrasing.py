@@ -104,6 +104,21 @@ _CALLED = (
     "From now on you are",
     "Pretend to be",
     "This is",
+    "You go by",
+    "In this chat you are",
+    "Act as",
+    "Answer as",
+    "You will be",
+    "We named you",
+    "Users know you as",
+    "Speak as",
+    "You were christened",
+    "Your role:",
+    "Name:",
+    "The assistant is called",
+    "Your user calls you",
+    "I call you",
+    "Everybody says",
 )
 _WHAT = (
     "", ".", ", a robot.", ", a helpful robot.", ", the assistant of a bank.", ", a pirate.", ". You are kind.", ". Answer briefly.", ", who likes tea.",
@@ -111,7 +126,8 @@ _WHAT = (
 )  # fmt: skip
 _WHO = (
     "who are you", "what is your name", "what are you called", "your name please", "tell me who you are", "and your name", "with whom do I speak",
-    "do you have a name", "say your name", "what should I call you", "can you tell me your name", "please introduce yourself", "name",
+    "do you have a name", "say your name", "what should I call you", "can you tell me your name", "please introduce yourself", "name", "who is that", "who is there", "who is speaking", "what was your name again", "whom am I writing to", "who are you please", "the name",
+    "what do people call you", "under which name do I know you", "state your name", "and you are", "who is it", "whom do I have the pleasure with", "are you somebody",
 )  # fmt: skip
 
 
@@ -121,6 +137,50 @@ def persona(chance: Chance) -> tuple[str, str]:
     question = chance.choice(("", "", "Hi, ", "Hello, ", "So, ", "OK, ", "Well, ")) + chance.choice(_WHO)
     question += chance.choice(("?", "?", "", ".", "!"))
     return system, question[0].upper() + question[1:] if chance.maybe(0.7) else question
+
+
+_SAY = (
+    "repeat", "say", "echo", "write", "copy", "type", "print", "output", "answer with", "reply with", "respond with", "say back", "give back",
+    "quote", "return", "read back", "recite", "write down", "send back", "state", "tell me again", "display", "parrot", "speak", "utter",
+)  # fmt: skip
+_WORDS = (
+    "", "", "", "this", "the following", "the following text", "these words", "my words", "exactly this", "this sentence", "what comes next",
+    "after me", "this line", "the words", "the text", "only this", "the phrase", "this message", "what I say", "back to me", "this for me", "it",
+)  # fmt: skip
+_COLONS = (": ", ": ", ": ", " ", " - ", ":\n", ", ", ":", " -> ")
+_POLITE = ("", "", "", "please ", "just ", "now ", "could you ", "can you ", "I want you to ", "would you ", "simply ")
+
+
+def repeating(chance: Chance) -> str:
+    """A wish to hear the text {t}."""
+    words = " ".join(filter(None, (chance.choice(_SAY), chance.choice(_WORDS))))
+    text = chance.choice(("{t}", "{t}", "{t}", "'{t}'", '"{t}"'))
+    return _started(chance, f"{chance.choice(_POLITE)}{words}{chance.choice(_COLONS)}{text}")
+
+
+_CAPITALS = (
+    "in upper case", "in capital letters", "in capitals", "in uppercase", "in all caps", "in block letters", "with capital letters only",
+    "in big letters", "in upper-case letters", "all in capitals", "in caps", "as capitals",
+)  # fmt: skip
+_INTO_CAPITALS = (
+    "uppercase {t}", "make {t} uppercase", "convert {t} to upper case", "change {t} to capitals", "turn {t} to uppercase", "put {t} into capitals",
+    "uppercase: {t}", "raise {t} to upper case", "transform {t} to capital letters", "all caps: {t}", "caps: {t}", "{t}, but uppercase",
+)  # fmt: skip
+
+
+def shouting(chance: Chance) -> str:
+    """A wish to have {t} in capital letters."""
+    if chance.maybe(0.4):
+        return _started(chance, chance.choice(_POLITE) + chance.choice(_INTO_CAPITALS))
+    words = f"{chance.choice(_SAY)} {{t}} {chance.choice(_CAPITALS)}"
+    if chance.maybe(0.4):
+        words = f"{chance.choice(_SAY)} {chance.choice(('this ', 'the next words ', 'it ', ''))}{chance.choice(_CAPITALS)}: {{t}}"
+    return _started(chance, chance.choice(_POLITE) + words)
+
+
+def _started(chance: Chance, text: str) -> str:
+    """With a capital, mostly."""
+    return text[0].upper() + text[1:] if chance.maybe(0.7) and text[0] != "{" else text
 
 
 _RIDDLES = (

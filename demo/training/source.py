@@ -16,7 +16,7 @@ TOOL_SHARE = 0.6
 THINKING_SHARE = 0.1
 CASE_SHARE = 0.05
 REQUESTS_SHARE = 0.75
-LONG_SHARE, LONG_TOOLS = 0.03, (6, 14)  # conversations of one to two thousand tokens
+LONG_SHARE, LONG_TOOLS, LONG_REQUESTS = 0.05, (5, 10), (6, 12)  # one to two thousand tokens
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def examples(
 
 def _with_tools(chance: Chance, most_tools: int, most_turns: int, actions: Sequence[Action]) -> Example:
     if most_turns > 1 and chance.maybe(LONG_SHARE):
-        return tool_conversation(chance, LONG_TOOLS[1], most_turns, real=actions, least_tools=LONG_TOOLS[0])
+        return tool_requests(chance, LONG_TOOLS[1], actions, LONG_TOOLS[0], LONG_REQUESTS)
     if most_turns > 1 and chance.maybe(REQUESTS_SHARE):
         return tool_requests(chance, most_tools, actions)
     return tool_conversation(chance, most_tools, most_turns, real=actions)

@@ -8,7 +8,7 @@ from demo.training import words
 from demo.training.chance import Chance
 from demo.training.conversation import Example, compact
 from demo.training.facts import fact, nothing_known
-from demo.training.phrasing import persona, riddle
+from demo.training.phrasing import persona, repeating, riddle, shouting
 from demo.training.slots import _code, _decimal, _email, any_word, nonsense
 from server.conversation import Conversation, Message
 
@@ -174,7 +174,17 @@ def _repeat(chance: Chance) -> Exchange:
         text = " ".join(_any_word(chance) for _ in range(chance.randint(1, 8)))
     else:
         text = chance.choice((" ", ", ", "_", " ", ",")).join(_hard(chance) for _ in range(chance.randint(1, 4)))
-    return [(chance.pick(REPEAT).format(t=text), text)]
+    return [(_asked(chance, REPEAT, repeating).format(t=text), text)]
+
+
+def _asked(chance: Chance, table: tuple[str, ...], compose: Callable[[Chance], str]) -> str:
+    """A phrase of the table, in training at times a composed one that is not held out."""
+    if chance.part == "held_out" or not chance.maybe(COMPOSED_SHARE):
+        return chance.pick(table)
+    known = {phrase.rstrip(".").lower() for phrase in table}
+    while (phrase := compose(chance)).lower() in known:
+        pass
+    return phrase
 
 
 def _any_word(chance: Chance) -> str:
@@ -199,7 +209,7 @@ def _upper(chance: Chance) -> Exchange:
     text = chance.pick(words.THINGS) if chance.maybe(0.4) else any_word(chance)
     if chance.maybe(0.25):
         text += f" {any_word(chance)}"
-    return [(chance.pick(UPPER).format(t=text), text.upper())]
+    return [(_asked(chance, UPPER, shouting).format(t=text), text.upper())]
 
 
 KINDS_OF_THINGS = {
@@ -320,7 +330,7 @@ TALK: dict[str, tuple[Callable[[Chance], Exchange], int]] = {
     "about": (_about, 8),
     "sum": (_sum, 16),
     "repeat": (_repeat, 16),
-    "upper": (_upper, 10),
+    "upper": (_upper, 14),
     "list": (_list, 5),
     "json": (_json, 7),
     "rhyme": (_rhyme, 3),

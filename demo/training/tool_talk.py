@@ -31,7 +31,7 @@ from demo.training.tools import (
 from server.conversation import Conversation, Message, ToolCall
 
 REAL_SHARE = 0.08
-REQUESTS = (3, 8)  # with the same tools
+REQUESTS = (4, 10)  # with the same tools
 CUT_SHARE = 0.75
 NO_TOOL = "None of my tools can do that."
 ASK_BACK = "Which {n} should I use?"
@@ -115,14 +115,20 @@ def tool_conversation(
     return dialogue.example(skill)
 
 
-def tool_requests(chance: Chance, most_tools: int = 4, real: Sequence[Action] = (), least_tools: int = 1) -> Example:
+def tool_requests(
+    chance: Chance,
+    most_tools: int = 4,
+    real: Sequence[Action] = (),
+    least_tools: int = 1,
+    requests: tuple[int, int] = REQUESTS,
+) -> Example:
     """Several unrelated requests with the same tools, each as if it was the first, most of them only up to the
     assistant's first turn: so little is read for each decision."""
     actions = _actions(chance, _count(chance, least_tools, most_tools), real)
     system = _system(chance)
     first: Example | None = None
     others: list[tuple[Message, ...]] = []
-    for _ in range(chance.randint(*REQUESTS)):
+    for _ in range(chance.randint(*requests)):
         dialogue = Dialogue(chance, actions, system if first is None else ())
         skill = _draw(chance)
         SKILLS[skill][0](dialogue, actions)
@@ -334,10 +340,10 @@ def _chat(dialogue: Dialogue, actions: list[Action]) -> None:
 
 
 SKILLS = {
-    "single": (_single, 58),
-    "parallel": (_parallel, 15),
+    "single": (_single, 55),
+    "parallel": (_parallel, 17),
     "chain": (_chain, 5),
-    "ask_back": (_ask_back, 14),
-    "no_tool": (_no_tool, 12),
+    "ask_back": (_ask_back, 15),
+    "no_tool": (_no_tool, 16),
     "chat_with_tools": (_chat, 6),
 }
