@@ -37,12 +37,12 @@ def test_partial_objects_are_streamed(url: str, name: str) -> None:
 
 
 def test_a_list_is_streamed(url: str, name: str) -> None:
-    """Its schema admits a call without the list, which instructor cannot read: the question asks for lakes by name."""
+    """Its schema admits a call without the list, which instructor cannot read: the question names lakes."""
     client = instructor.from_openai(OpenAI(base_url=f"{url}/v1", api_key="none"))
     found = client.create_iterable(
         model=name,
         response_model=Lake,
-        messages=[{"role": "user", "content": "The lakes Garda and Como are my tasks."}],
+        messages=[{"role": "user", "content": "Garda is 346 deep and Como is 410 deep."}],
         temperature=0,
         max_tokens=200,
     )
