@@ -48,7 +48,7 @@ CALLS: dict[str, tuple[list[dict[str, Any]], User, Calls]] = {
     "the second": ([TIMER, WEATHER], "What is the weather in London?", [("get_weather", {"location": "London"})]),
     "the first": ([TIMER, WEATHER], "Please start a timer for 5 minutes.", [("set_timer", {"minutes": 5})]),
     "hotel": ([HOTEL], "Book a hotel in Madrid for 3 nights.", [("book_hotel", {"city": "Madrid", "nights": 3})]),
-    "flight": ([FLIGHT], "Find flights from Rome to Berlin.", [("search_flights", FROM_ROME)]),
+    "flight": ([FLIGHT], "Find a flight from Rome to Berlin.", [("search_flights", FROM_ROME)]),
     "email": ([EMAIL], "Send an email to anna@acme.com about jazz music.", [("send_email", TO_ANNA)]),
     "note": ([NOTE, TIMER], "Please delete the note called milk.", [("delete_note", {"title": "milk"})]),
     "stock": ([STOCK], "What is the stock price of ABC?", [("get_stock_price", {"symbol": "ABC"})]),
@@ -167,7 +167,7 @@ def test_a_persona_is_kept(server: Server) -> None:
 
 
 def test_it_thinks_when_it_is_told_to(server: Server) -> None:
-    messages = [{"role": "user", "content": "Find flights from Rome to Berlin."}]
+    messages = [{"role": "user", "content": "Find a flight from Rome to Berlin."}]
     message = ask(server, messages, tools=[FLIGHT], chat_template_kwargs={"thinking": True})
     assert message["reasoning_content"]
     assert called(message) == [("search_flights", FROM_ROME)]
