@@ -23,7 +23,7 @@ def library_action(chance: Chance, topic: str | None = None) -> Action:
     tool = Tool(chance.compose(lambda: _name(chance, entry)), _description(chance, entry, slots), schema(chance, slots))
     goal = " ".join(content_words(entry.goals[0]))
     heads = entry.family.heads if len(entry.family.heads) > 1 else ()
-    goals = tuple(dict.fromkeys((_short(entry), *entry.goals)))  # the short one is said most
+    goals = tuple(dict.fromkeys((short_goal(entry), *entry.goals)))  # the short one is said most
     return Action(tool, None, goal, slots, heads, goals, entry.topic, _sentences(entry, slots))
 
 
@@ -33,7 +33,7 @@ def _sentences(entry: Entry, slots: tuple[Slot, ...]) -> tuple[str, ...]:
     return tuple(one for one in entry.sentences if set(placeholders(one)) <= declared)
 
 
-def _short(entry: Entry) -> str:
+def short_goal(entry: Entry) -> str:
     """The goal without what the values say: "stock price" of "stock price of a company"."""
     goal, cut = "", entry.goals[0]
     values = "|".join(word for one in entry.parameters for word in one.name.split("_"))

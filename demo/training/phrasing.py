@@ -126,7 +126,8 @@ _WHAT = (
 )  # fmt: skip
 _WHO = (
     "who are you", "what is your name", "what are you called", "your name please", "tell me who you are", "and your name", "with whom do I speak",
-    "do you have a name", "say your name", "what should I call you", "can you tell me your name", "please introduce yourself", "name", "who is that", "who is there", "who is speaking", "what was your name again", "whom am I writing to", "who are you please", "the name",
+    "do you have a name", "say your name", "what should I call you", "can you tell me your name", "please introduce yourself", "name",
+    "who is that", "who is there", "who is speaking", "what was your name again", "whom am I writing to", "who are you please", "the name",
     "what do people call you", "under which name do I know you", "state your name", "and you are", "who is it", "whom do I have the pleasure with", "are you somebody",
 )  # fmt: skip
 
@@ -136,7 +137,7 @@ def persona(chance: Chance) -> tuple[str, str]:
     system = chance.choice(_CALLED) + " {n}" + chance.choice(_WHAT)
     question = chance.choice(("", "", "Hi, ", "Hello, ", "So, ", "OK, ", "Well, ")) + chance.choice(_WHO)
     question += chance.choice(("?", "?", "", ".", "!"))
-    return system, question[0].upper() + question[1:] if chance.maybe(0.7) else question
+    return system, _started(chance, question)
 
 
 _SAY = (
@@ -180,7 +181,7 @@ def shouting(chance: Chance) -> str:
 
 def _started(chance: Chance, text: str) -> str:
     """With a capital, mostly."""
-    return text[0].upper() + text[1:] if chance.maybe(0.7) and text[0] != "{" else text
+    return text[0].upper() + text[1:] if chance.maybe(0.7) else text
 
 
 _RIDDLES = (

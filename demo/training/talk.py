@@ -2,10 +2,11 @@
 
 # ruff: noqa: E501 - tables of phrases
 
+import re
 from collections.abc import Callable
 
 from demo.training import words
-from demo.training.chance import Chance
+from demo.training.chance import Chance, part_of_place
 from demo.training.conversation import Example, compact
 from demo.training.facts import fact, nothing_known
 from demo.training.phrasing import persona, repeating, riddle, shouting
@@ -174,17 +175,24 @@ def _repeat(chance: Chance) -> Exchange:
         text = " ".join(_any_word(chance) for _ in range(chance.randint(1, 8)))
     else:
         text = chance.choice((" ", ", ", "_", " ", ",")).join(_hard(chance) for _ in range(chance.randint(1, 4)))
-    return [(_asked(chance, REPEAT, repeating).format(t=text), text)]
+    return [(asked(chance, REPEAT, repeating).format(t=text), text)]
 
 
-def _asked(chance: Chance, table: tuple[str, ...], compose: Callable[[Chance], str]) -> str:
-    """A phrase of the table, in training at times a composed one that is not held out."""
+def asked(chance: Chance, table: tuple[str, ...], compose: Callable[[Chance], str]) -> str:
+    """A phrase of the table, in training at times a composed one; never one that holds a held-out phrase, whatever stands
+    around it."""
     if chance.part == "held_out" or not chance.maybe(COMPOSED_SHARE):
         return chance.pick(table)
-    known = {phrase.rstrip(".").lower() for phrase in table}
-    while (phrase := compose(chance)).lower() in known:
-        pass
-    return phrase
+    held_out = [_words(phrase) for place, phrase in enumerate(table) if part_of_place(place) == "held_out"]
+    while True:
+        phrase = compose(chance)
+        if not any(words in _words(phrase) for words in held_out):
+            return phrase
+
+
+def _words(phrase: str) -> str:
+    """Without capitals and marks."""
+    return f" {' '.join(re.findall(r'[a-z-]+', phrase.lower()))} "
 
 
 def _any_word(chance: Chance) -> str:
@@ -209,7 +217,7 @@ def _upper(chance: Chance) -> Exchange:
     text = chance.pick(words.THINGS) if chance.maybe(0.4) else any_word(chance)
     if chance.maybe(0.25):
         text += f" {any_word(chance)}"
-    return [(_asked(chance, UPPER, shouting).format(t=text), text.upper())]
+    return [(asked(chance, UPPER, shouting).format(t=text), text.upper())]
 
 
 KINDS_OF_THINGS = {

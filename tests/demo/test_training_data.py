@@ -12,12 +12,13 @@ import pytest
 
 from demo.evaluate import questions_of
 from demo.tokenizer import write_tokenizer
+from demo.training import phrasing
 from demo.training.batches import Encoder, make_batch
 from demo.training.chance import Chance, Part, part_of_name
 from demo.training.conversation import Example, all_text, ways
 from demo.training.real_tools import real_actions, real_cases, real_texts
 from demo.training.source import Mixing, examples
-from demo.training.talk import talk_conversation
+from demo.training.talk import REPEAT, UPPER, asked, talk_conversation
 from demo.training.thoughts import thoughtful
 from demo.training.tool_talk import SKILLS, tool_conversation, tool_requests
 from demo.training.vocabulary import learn_ranks
@@ -70,6 +71,22 @@ def test_the_parts_share_no_template_and_no_value_of_a_table() -> None:
     assert len(picked[0]) > 30
     for table, entries in picked[0].items():
         assert not entries & picked[1].get(table, set())
+
+
+def test_no_wish_is_composed_around_a_held_out_phrase() -> None:
+    """With few choices of words, composing comes upon held-out phrases often: it would show here."""
+    words = ("echo", "write", "this", "the following", "in upper case", "in capitals", "please ", ": ")
+    with pytest.MonkeyPatch.context() as patch:
+        for table in ("_SAY", "_WORDS", "_CAPITALS", "_POLITE", "_COLONS"):
+            entries = getattr(phrasing, table)
+            patch.setattr(phrasing, table, [entry for entry in entries if entry in words])
+        chance = Chance(7, "train")
+        for table, compose, held_out in (
+            (REPEAT, phrasing.repeating, "echo the following"),
+            (UPPER, phrasing.shouting, "write this in upper case"),
+        ):
+            assert any(held_out + ":" in compose(chance).lower() for _ in range(2000))
+            assert not any(held_out + ":" in asked(chance, table, compose).lower() for _ in range(2000))
 
 
 def test_examples_are_reproducible() -> None:
