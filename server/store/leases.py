@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import threading
 import time
 from pathlib import Path
 
@@ -24,19 +25,16 @@ class Worker:
         self.began = False
         self._beside = sqlite_file
         self._lock: int | None = None
+        # Of two threads that begin at once the second would lock the file that the first is about to rename.
+        self._one_thread = threading.Lock()
 
     def begin(self) -> None:
-        """From now on others can see that this process lives. Blocks, briefly. Raises OSError."""
-        if self._beside is not None and self._lock is None:
-            for path in self._beside.parent.glob(self._path("*").name):
-                self.has_died(path.name.rpartition("-")[2])
-            # Under its name it is locked from the beginning.
-            path = self._beside.with_name(f"{self._beside.name}.begin-{self.id}")
-            lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            path.rename(self._path(self.id))
-            self._lock = lock
-        self.began = True
+        """From now on others can see that this process lives. Any thread may call it, any number of times. Blocks,
+        briefly. Raises OSError."""
+        with self._one_thread:
+            if self._beside is not None and self._lock is None:
+                self._lock = self._locked_file(self._beside)
+            self.began = True
 
     def has_died(self, holder: str) -> bool:
         """Whether a holder of leases is certainly no more; its file goes then, too. Blocks, briefly."""
@@ -58,13 +56,29 @@ class Worker:
             os.close(lock)
 
     def end(self) -> None:
-        """This process works on nothing any more."""
-        self.began = False
-        if self._lock is not None:
-            with contextlib.suppress(OSError):
-                self._path(self.id).unlink()
-            os.close(self._lock)
-            self._lock = None
+        """This process works on nothing any more. Blocks, briefly."""
+        with self._one_thread:
+            self.began = False
+            if self._lock is not None:
+                with contextlib.suppress(OSError):
+                    self._path(self.id).unlink()
+                os.close(self._lock)
+                self._lock = None
+
+    def _locked_file(self, beside: Path) -> int:
+        """Makes this process's file, after removing those of the dead."""
+        for path in beside.parent.glob(self._path("*").name):
+            self.has_died(path.name.rpartition("-")[2])
+        # Under its name it is locked from the beginning.
+        path = beside.with_name(f"{beside.name}.begin-{self.id}")
+        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.rename(self._path(self.id))
+        except BaseException:
+            os.close(lock)
+            raise
+        return lock
 
     def _path(self, holder: str) -> Path:
         assert self._beside is not None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -10,12 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.errors import InvalidRequest, Unavailable
 from server.store.cleanup import Bounds
-from server.store.database import Database
+from server.store.database import Database, unavailable
 from server.store.leases import Worker, now
 from server.store.location import Location
 from server.store.tables import objects
 
 T = TypeVar("T")
+log = logging.getLogger("abruzzi.store")
 DAY = 86_400
 FULL_SHARE = 20  # cleaning begins early when a 20th of the allowed bytes was written
 
@@ -66,7 +68,7 @@ class Transactions:
 
             with contextlib.suppress(Unavailable):  # then the leases run out
                 await self._write(work)
-            self._worker.end()
+        await asyncio.to_thread(self._worker.end)  # also after a beginning whose caller did not wait for it
         await self._database.close()
 
     async def _read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -80,10 +82,14 @@ class Transactions:
         return await self._database.write(work)
 
     async def _begin_work(self) -> None:
-        """From now on this process may hold leases."""
+        """From now on this process may hold leases. Raises Unavailable."""
         if not self._worker.began:
             await self.check()  # there is a folder for the worker's file from then on
-            await asyncio.to_thread(self._worker.begin)
+            try:
+                await asyncio.to_thread(self._worker.begin)
+            except OSError as error:
+                log.warning("no use of the store: %s", error)
+                raise unavailable() from error
 
     def _check_held(self, row: Any, held: bool) -> None:
         if held and row.lease_holder != self._worker.id:

@@ -1,12 +1,14 @@
 """The database below the store: its tables, and what happens when it fails."""
 
 import asyncio
+import fcntl
 import os
 import re
 import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,34 @@ async def test_files_of_dead_processes_go(tmp_path: Path, open_store: MakeStore)
     await alive.close()
     await another.close()
     assert list(tmp_path.glob("*worker*")) == []
+
+
+async def test_all_work_of_a_process_may_begin_at_once(
+    tmp_path: Path, open_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the first one takes between making the file and having it under its name."""
+    flock = fcntl.flock
+
+    def slow(lock: int, how: int) -> None:
+        time.sleep(0.02)
+        flock(lock, how)
+        time.sleep(0.02)
+
+    monkeypatch.setattr("server.store.leases.fcntl.flock", slow)
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    assert await asyncio.gather(*(store.take_over(kind, [""]) for kind in "abcd")) == [[]] * 4
+    assert len(list(tmp_path.glob("*worker*"))) == 1
+    await store.close()
+    assert list(tmp_path.glob("*worker*")) == list(tmp_path.glob("*begin*")) == []
+
+
+async def test_a_folder_in_the_place_of_a_file_of_workers(tmp_path: Path, open_store: MakeStore) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    (tmp_path / "store.db.worker-0123").mkdir()
+    with pytest.raises(Unavailable):
+        await store.take_over("k", [""])
+    (tmp_path / "store.db.worker-0123").rmdir()
+    assert await store.take_over("k", [""]) == []
 
 
 async def test_a_failing_store_is_logged_once(
