@@ -42,6 +42,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=4096, help="tokens in a batch of one process")
     parser.add_argument("--longest", type=int, default=512, help="examples longer than this are left out")
     parser.add_argument("--rate", type=float, default=3e-3, help="learning rate")
+    parser.add_argument("--asked", type=float, default=0.3, help="weight of the loss of the user's words")
     parser.add_argument("--tools", type=Path, help="folder with real tool declarations (see demo/README.md)")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="cpu or cuda")
     parser.add_argument("--processes", type=int, default=2, help="that train together; on a GPU 1")

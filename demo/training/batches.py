@@ -10,7 +10,7 @@ positions that it would have alone.
     ways_BS     0 0 0 0 0 0 0 0 0   1 1 1 1 1 1 1 1    2 2 2 2 2 2 2 2
     places_BS   0 1 2 3 4 5 6 7 8   9 10 11 ...        9 10 11 ...
 
-Shapes: B texts, S tokens of a text, P places where a next token is learnt.
+Shapes: B texts, S tokens of a text, P places whose next token is predicted.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,8 @@ POOL = 1024  # examples that are sorted by length together
 
 @dataclass(frozen=True)
 class Encoded:
-    """One example: its tokens, the places of learnt ones, and for each of these the assistant's turn it is in."""
+    """One example: its tokens, the places of learnt ones, for each of these the assistant's turn it is in, and the
+    places of the user's words."""
 
     skill: str
     tokens: list[int]
@@ -39,6 +40,7 @@ class Encoded:
     turns: list[int]
     calls: list[bool]  # of each turn: whether it calls tools
     starts: list[int]  # where each way on from the opening begins; the first begins where the opening ends
+    asked: list[int]
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,9 @@ class Batch:
     tokens_BS: Tensor
     places_BS: Tensor
     ways_BS: Tensor
-    from_P: Tensor  # indices into the flattened tokens
+    from_P: Tensor  # indices into the flattened tokens; first those of learnt tokens, then those of the user's words
     targets_P: Tensor
+    learnt: int  # so many of them
     examples: list[Encoded]
 
 
@@ -66,7 +69,7 @@ class Encoder:
         self.controls: Mapping[str, int] = self.tokenizer.control_tokens
 
     def encode(self, example: Example) -> Encoded:
-        encoded = Encoded(example.skill, [], [], [], [], [])
+        encoded = Encoded(example.skill, [], [], [], [], [], [])
         self._add(encoded, opening(example.conversation))
         for way in ways(example):
             encoded.starts.append(len(encoded.tokens))
@@ -84,6 +87,8 @@ class Encoder:
                 encoded.calls[-1] |= piece.control and piece.text not in (END, "</think>")
                 encoded.learnt.extend(range(len(encoded.tokens), len(encoded.tokens) + len(ids)))
                 encoded.turns.extend([len(encoded.calls) - 1] * len(ids))
+            if piece.asked:
+                encoded.asked.extend(range(len(encoded.tokens), len(encoded.tokens) + len(ids)))
             encoded.tokens.extend(ids)
 
     def _ids(self, piece: Piece) -> list[int]:
@@ -112,12 +117,14 @@ def make_batch(examples: list[Encoded]) -> Batch:
     tokens_BS = torch.full((len(examples), length), PAD)
     places_BS = torch.arange(length).repeat(len(examples), 1)
     ways_BS = torch.zeros_like(places_BS)
-    places: list[int] = []
+    learnt: list[int] = []
+    asked: list[int] = []
     for row, one in enumerate(examples):
         tokens_BS[row, : len(one.tokens)] = torch.tensor(one.tokens)
         for way, start in enumerate(one.starts, 1):
             ways_BS[row, start:] = way
             places_BS[row, start:] = torch.arange(length - start) + one.starts[0]
-        places += [row * length + place for place in one.learnt]
-    places_P = torch.tensor(places)
-    return Batch(tokens_BS, places_BS, ways_BS, places_P - 1, tokens_BS.flatten()[places_P], examples)
+        learnt += [row * length + place for place in one.learnt]
+        asked += [row * length + place for place in one.asked]
+    places_P = torch.tensor(learnt + asked)
+    return Batch(tokens_BS, places_BS, ways_BS, places_P - 1, tokens_BS.flatten()[places_P], len(learnt), examples)

@@ -29,11 +29,12 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text, or the name of one control token."""
+    """Text, or the name of one control token. `asked`: it is what the user says."""
 
     text: str
     control: bool
     learnt: bool
+    asked: bool = False
 
 
 def pieces(conversation: Conversation) -> list[Piece]:
@@ -131,7 +132,7 @@ def _open(out: list[Piece], opener: str, role: str) -> None:
 
 def _turn(out: list[Piece], opener: str, role: str, text: str) -> None:
     _open(out, opener, role)
-    out.append(Piece(text, False, False))
+    out.append(Piece(text, False, False, opener == "<|im_user|>"))
     out.append(Piece(END, True, False))
 
 

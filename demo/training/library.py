@@ -10,6 +10,7 @@ A whole request has every required parameter as {name}.
 
 # ruff: noqa: E501 - tables
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -81,6 +82,13 @@ FILES = (
     "common", "science", "world", "machines", "people", "business", "culture", "house", "money", "nature", "public", "work",
     "journeys", "numbers", "lookups", "agents", "calculations", "services",
 )  # fmt: skip
+
+_EMPTY = frozenset("a an the of to in on for from by with its some between two another near or who went it".split())  # noqa: SIM905
+
+
+def content_words(goal: str) -> list[str]:
+    """The words that tell what is meant."""
+    return [word for word in re.findall(r"[a-z0-9]+", goal.lower()) if word not in _EMPTY]
 
 
 def _entries(name: str) -> Iterator[Entry]:

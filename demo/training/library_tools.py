@@ -3,14 +3,13 @@
 import re
 
 from demo.training.chance import Chance
-from demo.training.library import LIBRARY, Entry
+from demo.training.library import LIBRARY, Entry, content_words
 from demo.training.library_slots import library_slot
+from demo.training.renaming import at_times_renamed
 from demo.training.slots import Slot, any_word
 from demo.training.tools import Action, lengthened, placeholders, schema
 from demo.training.words import SERVICES
 from server.conversation import Tool
-
-_EMPTY = frozenset("a an the of to in on for from by with its some between two another near or who went it".split())  # noqa: SIM905
 
 
 def library_action(chance: Chance, topic: str | None = None) -> Action:
@@ -19,6 +18,7 @@ def library_action(chance: Chance, topic: str | None = None) -> Action:
         entry = chance.pick(LIBRARY)
         if topic is None or entry.topic == topic or chance.maybe(0.05):  # a topic may have no entry of this part
             break
+    entry = at_times_renamed(chance, entry)
     slots = tuple(library_slot(chance, one) for one in entry.parameters if one.required or chance.maybe(0.6))
     tool = Tool(chance.compose(lambda: _name(chance, entry)), _description(chance, entry, slots), schema(chance, slots))
     goal = " ".join(content_words(entry.goals[0]))
@@ -40,11 +40,6 @@ def short_goal(entry: Entry) -> str:
     while cut != goal:
         goal, cut = cut, re.sub(rf" (of|in|with|by|for|near|between) ((a|an|its) ({values})|(two|some) \w+)$", "", cut)
     return goal
-
-
-def content_words(goal: str) -> list[str]:
-    """The words that tell what is meant."""
-    return [word for word in re.findall(r"[a-z0-9]+", goal.lower()) if word not in _EMPTY]
 
 
 def _description(chance: Chance, entry: Entry, slots: tuple[Slot, ...]) -> str:

@@ -20,7 +20,7 @@ def exactness(model: DemoModel, batches: Sequence[Batch]) -> dict[str, float]:
     model.eval()
     for batch in batches:
         hidden_PD = model(*inputs(batch))
-        hits = (model.logits(hidden_PD).argmax(-1) == batch.targets_P).tolist()
+        hits = (model.logits(hidden_PD).argmax(-1) == batch.targets_P).tolist()  # those of the learnt come first
         for example in batch.examples:
             turns = [True] * len(example.calls)
             for turn in example.turns:

@@ -8,7 +8,8 @@ from typing import Any
 
 from demo.training.chance import Chance
 from demo.training.conversation import Example, compact
-from demo.training.library_tools import content_words, library_action
+from demo.training.library import content_words
+from demo.training.library_tools import library_action
 from demo.training.real_tools import Case
 from demo.training.slots import _code
 from demo.training.talk import small_talk, system_prompt

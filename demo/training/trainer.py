@@ -82,11 +82,15 @@ class Trainer:
         self._log(exact=exactness(self.model, self.held_out))
 
     def step(self, batch: Batch) -> float:
-        """One update of this process' share. Returns the mean loss of a learnt token of its batch."""
+        """One update of this process' share. Returns the mean loss of a learnt token of its batch. The user's words are
+        learnt a little, too: which words go with which tools is seen in them as much as in the calls."""
         device = self.options.device
         hidden_PD = self.model(*(one.to(device) for one in inputs(batch)))
-        loss = self.model.loss(hidden_PD, batch.targets_P.to(device))
-        loss.backward()  # type: ignore[no-untyped-call]
+        learnt_PD, asked_PD = hidden_PD.tensor_split([batch.learnt])
+        learnt_P, asked_P = batch.targets_P.to(device).tensor_split([batch.learnt])
+        loss = self.model.loss(learnt_PD, learnt_P)
+        asked = self.model.loss(asked_PD, asked_P) if len(asked_P) else torch.zeros(())
+        (loss + self.options.asked * asked).backward()
         tokens = self.team.total(self.rank, 0, batch.tokens_BS.numel())
         self.team.average(list(self.owned.values()))
         gradients = [one.grad for one in self.owned.values() if one.grad is not None]

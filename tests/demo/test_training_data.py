@@ -112,12 +112,23 @@ def test_every_turn_of_the_assistant_is_learnt_to_its_end(folder: Path) -> None:
         assert len(encoded.turns) == len(encoded.learnt)
 
 
-def test_batches_predict_the_learnt_tokens(folder: Path) -> None:
+def test_batches_predict_the_learnt_tokens_and_then_the_users_words(folder: Path) -> None:
     encoder = Encoder(folder)
     batch = make_batch([encoder.encode(example) for example in islice(examples(17, "train"), 8)])
-    flat = batch.tokens_BS.flatten()
-    assert flat[batch.from_P + 1].tolist() == batch.targets_P.tolist()
-    assert batch.targets_P.tolist() == [one.tokens[place] for one in batch.examples for place in one.learnt]
+    flat, targets = batch.tokens_BS.flatten(), batch.targets_P.tolist()
+    assert flat[batch.from_P + 1].tolist() == targets
+    assert targets[: batch.learnt] == [one.tokens[place] for one in batch.examples for place in one.learnt]
+    assert targets[batch.learnt :] == [one.tokens[place] for one in batch.examples for place in one.asked]
+
+
+def test_what_the_user_says_is_asked(folder: Path) -> None:
+    encoder = Encoder(folder)
+    for example in islice(examples(19, "train"), 50):
+        encoded = encoder.encode(example)
+        said = [message.content for way in ways(example) for message in way if message.role == "user"]
+        assert [encoded.tokens[place] for place in encoded.asked] == [
+            id for one in said for id in encoder.tokenizer.encode(one)
+        ]
 
 
 @pytest.mark.parametrize("skill", SKILLS)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from demo.training.chance import Chance, Part
-from demo.training.library import LIBRARY
+from demo.training.library import LIBRARY, content_words
 from demo.training.library_slots import TEXT_MAKERS
-from demo.training.library_tools import content_words, library_action, short_goal
+from demo.training.library_tools import library_action, short_goal
 from demo.training.tool_talk import alike
 from demo.training.tools import Action, any_request, make_request, make_requests, message, placeholders, said_in_turn
 from server.conversation import Tool
@@ -85,7 +85,7 @@ def test_a_request_says_every_text_that_is_an_argument() -> None:
 
 def test_a_short_goal_leaves_out_what_the_value_says() -> None:
     short = {short_goal(entry) for entry in LIBRARY}
-    assert {action.goals[0] for action in actions("train", 37)} <= short
+    assert {action.goals[0] for action in actions("held_out", 37)} <= short
     assert "stock price" in short
     assert "area of a circle" in short  # which shape it is, no value says
 

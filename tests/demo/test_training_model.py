@@ -44,7 +44,8 @@ def test_ways_on_from_one_opening_are_texts_of_their_own(model: DemoModel, lengt
     torch.manual_seed(2)
     opening, *ways = (torch.randint(256, 4096, (length,)).tolist() for length in lengths)
     places = list(range(5, sum(lengths)))
-    together = Encoded("", [*opening, *ways[0], *ways[1]], places, [], [], [lengths[0], lengths[0] + lengths[1]])
+    starts = [lengths[0], lengths[0] + lengths[1]]
+    together = Encoded("", [*opening, *ways[0], *ways[1]], places, [], [], starts, [])
     batch = make_batch([together])
     hidden = torch.zeros(batch.tokens_BS.numel(), SHAPE.hidden_size)
     hidden[batch.from_P] = model(*inputs(batch)).float()
