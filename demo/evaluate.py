@@ -74,7 +74,7 @@ def _answerers(options: argparse.Namespace) -> Iterator[Answerer]:
 
 def measure(answerer: Answerer, examples: int, bfcl_folder: Path | None) -> Scores:
     """All scores; the leaderboard's if its folder is given."""
-    scores = evaluate(answerer, examples) | by_length(answerer, examples // 3)
+    scores = evaluate(answerer, examples) | by_manner(answerer, 4 * examples) | by_length(answerer, examples // 3)
     if bfcl_folder is not None:
         scores |= {f"BFCL {name}": bfcl(answerer, bfcl_folder / f"{name}.openai.jsonl") for name in BFCL}
     return scores
@@ -89,6 +89,18 @@ def evaluate(answerer: Answerer, examples: int) -> Scores:
     for question, answer in zip(questions, answers, strict=True):
         for name, right in score(question, answer):
             scores[name].append(right)
+    return dict(scores)
+
+
+def by_manner(answerer: Answerer, examples: int) -> Scores:
+    """Whether single calls are right, by the kind of tool and how it is asked for."""
+    chance = Chance(SEED - 4, "held_out")
+    made = [tool_conversation(chance, skill="single") for _ in range(examples)]
+    questions = [next(questions_of(example)) for example in made]
+    scores: Scores = defaultdict(list)
+    answers = answerer.answer([question.conversation for question in questions])
+    for example, question, answer in zip(made, questions, answers, strict=True):
+        scores[f"single call of {example.manner}, all right"].append(same_calls(answer, question.reference))
     return dict(scores)
 
 

@@ -20,11 +20,12 @@ END = "<|im_end|>"
 class Example:
     """A whole conversation, the assistant's turns included, and the skill that it teaches. `others` are further ways on
     from the same opening, as if each was a conversation of its own: to read the opening once for all of them is less
-    work."""
+    work. `manner`: what kind of tool a single call is of, and how it is asked for."""
 
     skill: str
     conversation: Conversation
     others: tuple[tuple[Message, ...], ...] = ()
+    manner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,8 @@ NUMBER_MAKERS: dict[str, Maker] = {"count": _count, "money": _money, "percent": 
 
 def library_slot(chance: Chance, parameter: Parameter) -> Slot:
     """A parameter of a library function, in one of the ways to document it."""
-    schema, make = _typed(chance, parameter.kind)
+    borrowed = parameter.kind.startswith("=") and chance.part == "train" and chance.maybe(BORROWED_SHARE)
+    schema, make = _borrowed() if borrowed else _typed(chance, parameter.kind)
     text = chance.choice(("The {n}", "The {n}.", "{N}", "{N}.", "The {n}."))
     if parameter.description.startswith(("whether", "what", "where", "a ", "things")):
         text = text.replace("The {n}", "{N}")
@@ -147,6 +148,7 @@ def library_slot(chance: Chance, parameter: Parameter) -> Slot:
         Kind((parameter.name,), (), schema, make, parameter.phrases, natural=0.85),
         schema,
         parameter.required,
+        borrowed,
     )
 
 
@@ -154,7 +156,7 @@ def _typed(chance: Chance, kind: str) -> tuple[dict[str, Any], Maker]:
     """A schema without its description, and a maker of values."""
     if kind.startswith("="):
         options = _options(kind)
-        return dict(_TEXT), lambda c: ((option := _typical(c, options)), option)
+        return dict(_TEXT), lambda c: ((option := c.choice(options)), option)
     if "/" in kind:
         return {"type": "string", "enum": _options(kind)}, lambda c: ("", "")
     if kind == "measure":
@@ -171,11 +173,10 @@ def _typed(chance: Chance, kind: str) -> tuple[dict[str, Any], Maker]:
     return dict(schema), make
 
 
-def _typical(chance: Chance, options: list[str]) -> str:
-    """One of a parameter's values, in training at times one of any other's: so values are found by where they stand and
-    are copied, not known."""
-    borrowed = chance.part == "train" and chance.maybe(BORROWED_SHARE)
-    return chance.choice(_options_of_all() if borrowed else options)
+def _borrowed() -> tuple[dict[str, Any], Maker]:
+    """As if the typical values were those of any parameter: so values are found by where they stand and are copied, not
+    known."""
+    return dict(_TEXT), lambda c: ((option := c.choice(_options_of_all())), option)
 
 
 @cache

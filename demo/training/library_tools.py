@@ -28,8 +28,8 @@ def library_action(chance: Chance, topic: str | None = None) -> Action:
 
 
 def _sentences(entry: Entry, slots: tuple[Slot, ...]) -> tuple[str, ...]:
-    """The whole requests that mention declared parameters only."""
-    declared = {slot.name for slot in slots}
+    """The whole requests that mention declared parameters only, none with values of others."""
+    declared = {slot.name for slot in slots if not slot.borrowed}
     return tuple(one for one in entry.sentences if set(placeholders(one)) <= declared)
 
 

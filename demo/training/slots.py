@@ -30,12 +30,14 @@ class Kind:
 
 @dataclass(frozen=True)
 class Slot:
-    """A parameter of one tool."""
+    """A parameter of one tool. `borrowed`: its values are not what its description tells, so that a request must say
+    whose they are."""
 
     name: str
     kind: Kind
     schema: dict[str, Any]
     required: bool
+    borrowed: bool = False
 
     @property
     def spoken(self) -> str:

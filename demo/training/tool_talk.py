@@ -72,6 +72,7 @@ class Dialogue:
         self.tools = [action.tool for action in actions]
         self.messages = list(opening)
         self.calls = 0
+        self.manner = ""
 
     def user(self, text: str) -> None:
         self.messages.append(Message("user", text))
@@ -93,7 +94,7 @@ class Dialogue:
         self.messages.append(Message("tool", text, name=name, tool_call_id=call.id))
 
     def example(self, skill: str) -> Example:
-        return Example(skill, Conversation(tuple(self.messages), tuple(self.tools)))
+        return Example(skill, Conversation(tuple(self.messages), tuple(self.tools)), manner=self.manner)
 
 
 def tool_conversation(
@@ -225,11 +226,21 @@ def _tell_all(dialogue: Dialogue, calls: list[ToolCall]) -> None:
 def _single(dialogue: Dialogue, actions: list[Action]) -> None:
     chance = dialogue.chance
     request = any_request(chance, chance.choice(actions))
+    dialogue.manner = manner(request)
     dialogue.user(message(chance, request))
     (call,) = dialogue.call((request.action.tool.name, request.arguments))
     _tell(dialogue, call)
     if len(request.arguments) == 1 and chance.maybe(0.3):
         _again(dialogue, request)
+
+
+def manner(request: Request) -> str:
+    """What kind of tool is asked for, and how."""
+    if request.action.verb is not None:
+        return "an invented tool"
+    if not request.action.topic:
+        return "an everyday tool"
+    return f"a library function in {'a user' if request.whole else 'the library'}'s words"
 
 
 def _again(dialogue: Dialogue, request: Request) -> None:

@@ -1,16 +1,17 @@
 """What counts as a right answer."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from demo.evaluate import MARKS, TARGETS, held_out, questions_of, score, table, write_card
+from demo.evaluate import MARKS, TARGETS, by_manner, held_out, questions_of, score, table, write_card
 from demo.training.answering import Answer
 from demo.training.curve import draw
 from demo.training.scoring import bfcl_match, quotes, same_calls
-from server.conversation import Message, ToolCall
+from server.conversation import Conversation, Message, ToolCall
 
 CALL = Message("assistant", tool_calls=(ToolCall("functions.f:0", "f", '{"a":1,"b":["x"]}'),))
 
@@ -52,6 +53,20 @@ def test_a_perfect_answer_is_right_everywhere() -> None:
             calls = tuple((call.name, call.arguments) for call in question.reference.tool_calls)
             answer = Answer(question.reference.content, calls, True, question.reference.reasoning or "")
             assert all(right for _, right in score(question, answer)), question
+
+
+class Silent:
+    """Answers nothing."""
+
+    def answer(self, conversations: Sequence[Conversation]) -> list[Answer]:
+        return [Answer("", (), True) for _ in conversations]
+
+
+def test_single_calls_are_told_apart_by_the_kind_of_tool_and_request() -> None:
+    scores = by_manner(Silent(), 200)
+    assert len(scores) == 4
+    assert sum(map(len, scores.values())) == 200
+    assert not any(map(any, scores.values()))
 
 
 def test_the_table_gives_shares_beside_what_is_wanted() -> None:
