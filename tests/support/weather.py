@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-QUESTION = "What is the weather in Bern?"
-RESULT = '{"city": "Bern", "temperature": 21, "conditions": "sunny"}'
+QUESTION = "What is the weather in Graz?"
+RESULT = '{"city": "Graz", "temperature": 21, "conditions": "sunny"}'
 PARAMETERS: dict[str, Any] = {
     "type": "object",
     "properties": {"city": {"type": "string", "description": "City name"}},

@@ -1,7 +1,7 @@
 // What both clients are asked.
 
-export const question = 'What is the weather in Bern?'
-export const result = { city: 'Bern', temperature: 21, conditions: 'sunny' }
+export const question = 'What is the weather in Graz?'
+export const result = { city: 'Graz', temperature: 21, conditions: 'sunny' }
 export const parameters = {
   type: 'object',
   properties: { city: { type: 'string', description: 'City name' } },
