@@ -52,7 +52,7 @@ class Batch:
     ways_BS: Tensor
     from_P: Tensor  # indices into the flattened tokens; first those of learnt tokens, then those of the user's words
     targets_P: Tensor
-    learnt: int  # so many of them
+    learnt: int  # how many of these places are those of learnt tokens
     examples: list[Encoded]
 
 

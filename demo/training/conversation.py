@@ -1,5 +1,5 @@
 """An example conversation as text pieces and control tokens, exactly as Kimi's template writes it, with what is learnt
-marked: the assistant's turns up to and including their end.
+marked: the assistant's turns up to and including their end; and what the user says, which is learnt a little, too.
 
 Faster than the template, which a test compares it with.
 """

@@ -19,8 +19,9 @@ def exactness(model: DemoModel, batches: Sequence[Batch]) -> dict[str, float]:
     right: dict[str, list[bool]] = defaultdict(list)
     model.eval()
     for batch in batches:
-        hidden_PD = model(*inputs(batch))
-        hits = (model.logits(hidden_PD).argmax(-1) == batch.targets_P).tolist()  # those of the learnt come first
+        learnt = slice(batch.learnt)
+        hidden_PD = model(*inputs(batch))[learnt]
+        hits = (model.logits(hidden_PD).argmax(-1) == batch.targets_P[learnt]).tolist()
         for example in batch.examples:
             turns = [True] * len(example.calls)
             for turn in example.turns:

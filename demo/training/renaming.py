@@ -23,17 +23,20 @@ def at_times_renamed(chance: Chance, entry: Entry) -> Entry:
 
 def renamed(chance: Chance, entry: Entry) -> Entry:
     """The entry with some words of its goal and of its parameters' names replaced wherever they stand, in the singular
-    or with an s. What is said without any of the new words is left out: nobody could tell what it means."""
+    or with an s. What is said without any of these is left out if the
+    goal has other words: nobody could tell what it means."""
     words = _words(entry.goals[:1], GOAL_WORD_SHARE, chance)
     words |= _words([one.name for one in entry.parameters], NAME_WORD_SHARE, chance)
     new = Renaming(chance, sorted(words), {word for text in _texts(entry) for word in _found(text)})
-    goals = (new(entry.goals[0]), *filter(new.changes, entry.goals[1:]))
-    sentences = tuple(new(one) for one in entry.sentences if new.changes(re.sub(r"\{\w+\}", "", one)))
+    goals, sentences = entry.goals, entry.sentences
+    if new.changes(goals[0]):
+        goals = (goals[0], *filter(new.changes, goals[1:]))
+        sentences = tuple(one for one in sentences if new.changes(re.sub(r"\{\w+\}", "", one)))
     return replace(
         entry,
-        goals=(goals[0], *map(new, goals[1:])),
+        goals=tuple(map(new, goals)),
         parameters=tuple(_renamed(new, one) for one in entry.parameters),
-        sentences=sentences,
+        sentences=tuple(map(new, sentences)),
     )
 
 
@@ -63,7 +66,7 @@ class Renaming:
 
 
 def _renamed(new: Renaming, parameter: Parameter) -> Parameter:
-    """A parameter with another name keeps the phrases that say it."""
+    """A parameter with another name keeps the phrases with a new word."""
     phrases = parameter.phrases
     if new.changes(parameter.name):
         phrases = tuple(filter(new.changes, phrases))

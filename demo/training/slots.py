@@ -30,8 +30,8 @@ class Kind:
 
 @dataclass(frozen=True)
 class Slot:
-    """A parameter of one tool. `borrowed`: its values are not what its description tells, so that a request must say
-    whose they are."""
+    """A parameter of one tool. `borrowed`: its values are not what its description tells, so that no whole request
+    can leave it to them whose they are."""
 
     name: str
     kind: Kind

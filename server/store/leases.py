@@ -37,7 +37,8 @@ class Worker:
             self.began = True
 
     def has_died(self, holder: str) -> bool:
-        """Whether a holder of leases is certainly no more; its file goes then, too. Blocks, briefly."""
+        """Whether a holder of leases is certainly no more; its file goes then, too. Blocks, briefly. Of one whose file
+        cannot be opened or locked nothing is known."""
         if self._beside is None or holder == self.id:
             return False
         path = self._path(holder)
@@ -45,9 +46,11 @@ class Worker:
             lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return True
+        except OSError:
+            return False
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError:
             return False
         else:
             path.unlink(missing_ok=True)
@@ -76,6 +79,7 @@ class Worker:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.rename(self._path(self.id))
         except BaseException:
+            path.unlink(missing_ok=True)
             os.close(lock)
             raise
         return lock

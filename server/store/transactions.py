@@ -37,6 +37,7 @@ class Transactions:
         self._lifetime = days * DAY
         self._written = 0  # bytes since the last cleaning
         self._full = asyncio.Event()
+        self._failing = False  # to begin work: told once
 
     @property
     def enabled(self) -> bool:
@@ -88,8 +89,10 @@ class Transactions:
             try:
                 await asyncio.to_thread(self._worker.begin)
             except OSError as error:
-                log.warning("no use of the store: %s", error)
+                log.log(logging.DEBUG if self._failing else logging.WARNING, "no work for the store: %s", error)
+                self._failing = True
                 raise unavailable() from error
+            self._failing = False
 
     def _check_held(self, row: Any, held: bool) -> None:
         if held and row.lease_holder != self._worker.id:

@@ -33,13 +33,16 @@ def test_most_have_another_word() -> None:
     assert sum(old.goals[0] != new.goals[0] for old, new in PAIRS) > len(PAIRS) / 2
 
 
-def test_whole_requests_mention_its_parameters_and_say_another_word() -> None:
+def test_whole_requests_mention_its_parameters_and_say_another_word_of_its_goal() -> None:
     said = 0
     for old, new in PAIRS:
         names = {one.name for one in new.parameters}
         assert len(names) == len(old.parameters)
         assert all(set(placeholders(one)) <= names for one in new.sentences)
-        assert not set(new.sentences) & set(old.sentences)
+        if new.goals[0] == old.goals[0]:
+            assert len(new.sentences) == len(old.sentences)
+        else:
+            assert not set(new.sentences) & set(old.sentences)
         said += len(new.sentences)
     assert said > len(PAIRS) / 4
 

@@ -117,12 +117,29 @@ async def test_all_work_of_a_process_may_begin_at_once(
     assert list(tmp_path.glob("*worker*")) == list(tmp_path.glob("*begin*")) == []
 
 
-async def test_a_folder_in_the_place_of_a_file_of_workers(tmp_path: Path, open_store: MakeStore) -> None:
+async def test_what_is_no_file_of_a_worker_stays(tmp_path: Path, open_store: MakeStore) -> None:
     store = open_store(f"sqlite:///{tmp_path}/store.db")
     (tmp_path / "store.db.worker-0123").mkdir()
-    with pytest.raises(Unavailable):
-        await store.take_over("k", [""])
-    (tmp_path / "store.db.worker-0123").rmdir()
+    assert await store.take_over("k", [""]) == []
+    assert (tmp_path / "store.db.worker-0123").is_dir()
+
+
+async def test_work_begins_when_it_can(
+    tmp_path: Path, open_store: MakeStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(lock: int, how: int) -> None:
+        raise OSError("no locks here")
+
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    with monkeypatch.context() as patched:
+        patched.setattr("server.store.leases.fcntl.flock", refuse)
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await store.take_over("k", [""])
+    assert list(tmp_path.glob("*begin*")) == []
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "no work for the store: no locks here"
+    ]
     assert await store.take_over("k", [""]) == []
 
 
