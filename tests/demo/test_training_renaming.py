@@ -47,7 +47,7 @@ def test_whole_requests_mention_its_parameters_and_say_another_word_of_its_goal(
     assert said > len(PAIRS) / 4
 
 
-def test_phrases_of_a_renamed_parameter_say_its_name() -> None:
+def test_phrases_of_a_renamed_parameter_have_a_new_word() -> None:
     for old, new in PAIRS:
         for one, other in zip(old.parameters, new.parameters, strict=True):
             if one.name != other.name:
